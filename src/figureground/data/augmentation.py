@@ -1,0 +1,79 @@
+"""Random changes to training images, by Albumentations. No other module knows that library.
+
+``report`` is the lab report's: on the image as it comes, before it is resized and normalised. ``strong`` works on the
+cache and gives images of the size that is trained.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read when it is imported; it would ask the network
+import albumentations
+import cv2
+
+cv2.setNumThreads(0)  # its threads cost more than they gain on images of this size, and fight with torch's
+
+Transforms = Sequence[albumentations.BasicTransform | albumentations.OneOf]
+
+
+def _none(size: tuple[int, int]) -> Transforms:
+    return [albumentations.NoOp()]
+
+
+def _report(size: tuple[int, int]) -> Transforms:
+    return [
+        albumentations.HorizontalFlip(p=0.5),
+        albumentations.RandomBrightnessContrast(p=0.5),
+        albumentations.ColorJitter(p=0.5),
+        albumentations.Rotate(limit=(-15, 15), p=0.5),
+    ]
+
+
+def _strong(size: tuple[int, int]) -> Transforms:
+    return [
+        albumentations.HorizontalFlip(p=0.5),
+        albumentations.Rotate(limit=(-20, 20), border_mode=cv2.BORDER_REFLECT_101, p=0.3),
+        albumentations.RandomResizedCrop(
+            size, scale=(0.4, 1.0), ratio=(0.75, 1.33), area_for_downscale="image", p=0.75
+        ),
+        albumentations.Resize(*size, area_for_downscale="image"),  # those that were not cropped
+        albumentations.ColorJitter((0.7, 1.3), (0.7, 1.3), (0.6, 1.4), (-0.04, 0.04), p=0.7),
+        albumentations.OneOf(
+            [
+                albumentations.ToGray(),
+                albumentations.GaussianBlur(blur_limit=(3, 5)),
+                albumentations.GaussNoise(std_range=(0.02, 0.08)),
+            ],
+            p=0.15,
+        ),
+    ]
+
+
+AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Transforms]] = {
+    "none": _none,
+    "report": _report,
+    "strong": _strong,
+}
+
+
+class Augmentation:
+    """One of ``AUGMENTATIONS`` for training images of ``size`` (height, width)."""
+
+    def __init__(self, name: str, size: tuple[int, int]) -> None:
+        self._compose = albumentations.Compose(AUGMENTATIONS[name](size))
+
+    def __call__(
+        self, image: NDArray[np.uint8], labels: NDArray[np.uint8], seed: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Change an image (H, W, 3) and its label map (H, W) alike; the same ``seed`` always does the same."""
+        rng = np.random.default_rng(seed)
+        # Shared generators: ``set_random_seed`` would give every transform the same stream, so that all or none apply.
+        self._compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        changed = self._compose(image=image, mask=labels)
+        return changed["image"], changed["mask"]

@@ -1,0 +1,178 @@
+"""Samples decoded and resized once, kept as memory-mapped arrays, so that training touches no photo file.
+
+An entry is a folder named by a hash of the files (names, sizes, times) and the preprocessing. It is written beside its
+place and renamed into it under a lock, so several processes can share a cache; the least recently used entries go when
+the whole would outgrow its bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from figureground.data.dataset import Dataset, Sample, Split, list_briefly
+from figureground.errors import FiguregroundError
+from figureground.preprocessing import Preprocessing
+
+VERSION = 1  # part of every key: raise it when entries are laid out differently
+DEFAULT_FOLDER = Path.home() / ".cache" / "figureground"
+DEFAULT_LIMIT = 20 * 2**30  # bytes
+FREE_SHARE = 0.9  # of the disk's free space that an entry may take
+log = logging.getLogger(__name__)
+
+
+class CachedDataset:
+    """The samples of a cache entry, all at the network's size; opened when first read, in every process anew."""
+
+    def __init__(self, entry: Path, source: Dataset) -> None:
+        self.name = source.name
+        self.split: Split = source.split
+        self.foreground = source.foreground
+        self.names: Sequence[str] = source.names
+        self._fingerprint = entry.name
+        self._files = entry / "images.npy", entry / "labels.npy"
+        self._arrays: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self._open()  # before another process can evict the entry
+
+    def _open(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if self._arrays is None:
+            images, labels = (np.load(path, mmap_mode="r") for path in self._files)
+            self._arrays = images, labels
+        return self._arrays
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_arrays": None}  # a worker process maps the files itself instead of copying them
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        images, labels = self._open()
+        return Sample(self.names[index], images[index], labels[index])
+
+    def fingerprint(self) -> str:
+        """The key of the entry."""
+        return self._fingerprint
+
+
+def cached(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    folder: Path = DEFAULT_FOLDER,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    progress: bool = False,
+) -> Dataset:
+    """``dataset`` at the network's size from the cache in ``folder``, filled first where it has to be.
+
+    Where the entry would not fit (into ``limit`` bytes, or the disk) the dataset itself comes back, with a warning.
+
+    Raises:
+        FiguregroundError: samples that cannot be read; the first of them are named.
+    """
+    entry = folder / _key(dataset, preprocessing)
+    height, width = preprocessing.size
+    need = len(dataset) * height * width * 4
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not entry.is_dir():
+                if need > min(limit, FREE_SHARE * shutil.disk_usage(folder).free):
+                    log.warning(
+                        "%s (%s) needs %.1f GB of cache, more than fits in %s; its files are read each time",
+                        *(dataset.name, dataset.split, need / 1e9, folder),
+                    )
+                    return dataset
+                _make_room(folder, limit - need)
+                _fill(entry, dataset, preprocessing, progress)
+            os.utime(entry)
+            return CachedDataset(entry, dataset)
+    except OSError as error:
+        log.warning("no cache in %s (%s); files are read each time", folder, error.strerror or error)
+        return dataset
+
+
+def _key(dataset: Dataset, preprocessing: Preprocessing) -> str:
+    settings = f"{VERSION} {dataset.fingerprint()} {preprocessing.size} {preprocessing.resize}"
+    return hashlib.sha256(settings.encode()).hexdigest()[:24]
+
+
+def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, progress: bool) -> None:
+    """Decode and resize every sample into a new entry."""
+    partial = entry.with_name(f"{entry.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir()
+    shape = (len(dataset), *preprocessing.size)
+    images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (*shape, 3))
+    labels = np.lib.format.open_memmap(partial / "labels.npy", "w+", np.uint8, shape)
+
+    def read(index: int) -> str | None:
+        try:
+            sample = dataset[index]
+        except FiguregroundError as error:
+            return str(error)
+        images[index] = preprocessing.resize_image(sample.image)
+        labels[index] = preprocessing.resize_labels(sample.labels)
+        return None
+
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = pool.map(read, range(len(dataset)))
+            bar = tqdm(
+                results, total=len(dataset), desc=f"caching {dataset.split}", unit="image", leave=False,
+                disable=not progress,
+            )  # fmt: skip
+            problems = [problem for problem in bar if problem]
+        if problems:
+            summary = "" if len(problems) == 1 else f"{len(problems)} of {len(dataset)} samples cannot be read: "
+            raise FiguregroundError(summary + list_briefly(problems).replace(", mask", "; mask"))
+        images.flush()
+        labels.flush()
+        (partial / "entry.json").write_text(json.dumps({"data": dataset.name, "split": dataset.split}))
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _make_room(folder: Path, limit: int) -> None:
+    """Remove the least recently used entries until the rest takes no more than ``limit`` bytes."""
+    entries = sorted(_entries(folder), key=lambda entry: entry.stat().st_mtime)
+    sizes = {entry: _size(entry) for entry in entries}
+    total = sum(sizes.values())
+    for entry in entries:
+        if total <= limit:
+            break
+        log.info("the cache is full: removing %s", entry)
+        shutil.rmtree(entry, ignore_errors=True)
+        total -= sizes[entry]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and (path / "images.npy").exists()]
+
+
+def _size(entry: Path) -> int:
+    return sum(path.stat().st_size for path in entry.iterdir())
+
+
+def clear_cache(folder: Path = DEFAULT_FOLDER) -> tuple[int, int]:
+    """Remove all entries; returns how many there were and their bytes."""
+    if not folder.is_dir():
+        return 0, 0
+    with FileLock(folder / "lock"):
+        entries = _entries(folder)
+        freed = sum(_size(entry) for entry in entries)
+        for entry in entries:
+            shutil.rmtree(entry)
+    return len(entries), freed

@@ -1,0 +1,33 @@
+"""Networks: (B, 3, H, W) normalised images in, (B, 1, H, W) logits out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from torch import nn
+
+from figureground.errors import FiguregroundError
+from figureground.models.resnet34_unet import ResNet34UNet
+from figureground.models.unet import UNet
+
+MODELS: dict[str, type[nn.Module]] = {
+    "unet": UNet,
+    "resnet34_unet": ResNet34UNet,
+}
+
+
+def create_model(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
+    """The network ``name`` of ``MODELS``, built with ``arguments``.
+
+    Raises:
+        FiguregroundError: no such network, or an argument that it does not have.
+    """
+    arguments = arguments or {}
+    if name not in MODELS:
+        raise FiguregroundError(f"there is no model {name!r}; expected one of: {', '.join(MODELS)}")
+    known = list(inspect.signature(MODELS[name]).parameters)
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        raise FiguregroundError(f"model {name!r} has no argument {', '.join(unknown)}; it has: {', '.join(known)}")
+    return MODELS[name](**arguments)

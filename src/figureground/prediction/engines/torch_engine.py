@@ -1,0 +1,80 @@
+"""The torch engine: the only part of prediction that imports torch."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from figureground.config import ModelConfig
+from figureground.errors import FiguregroundError
+from figureground.models import create_model
+
+
+class TorchEngine:
+    """A network of ``figureground.MODELS`` in float32, on the GPU where there is one.
+
+    Raises:
+        FiguregroundError: the weights are not those of this network.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: ModelConfig, weights: Mapping[str, torch.Tensor], source: str) -> None:
+        network = create_model(model.name, model.arguments)
+        _refuse_other_weights(network, weights, model.name, source)
+        network.load_state_dict(weights)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = network.eval().to(self._device, memory_format=torch.channels_last)
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
+        with torch.inference_mode():
+            logits = self._network(torch.from_numpy(batch).to(self._device))
+        return np.asarray(logits[:, 0].float().cpu().numpy())
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a ``.pth`` file; a file that would run code is refused.
+
+    Raises:
+        FiguregroundError: missing, damaged, not a state dict, or more than one.
+    """
+    if not path.is_file():
+        raise FiguregroundError(f"{path}: no such file; expected a state dict saved by training")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise FiguregroundError(
+            f"{path} holds more than weights and could run code when read; it is refused ({reason}). "
+            "Save model.state_dict() instead"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise FiguregroundError(
+            f"{path} is not a readable state dict ({str(error).splitlines()[0]}); is it cut short?"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise FiguregroundError(f"{path} is not a state dict (weights by name); save model.state_dict()")
+    return state
+
+
+def _refuse_other_weights(
+    network: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str, source: str
+) -> None:
+    """One line instead of torch's list of every missing name."""
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    if expected == found:
+        return
+    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    differing = sorted(key for key in set(expected) & set(found) if expected[key] != found[key])
+    example = next(iter(differing or missing or extra))
+    raise FiguregroundError(
+        f"{source} does not fit the model {name!r}: {len(missing)} weights are missing, {len(extra)} are unknown and "
+        f"{len(differing)} have another shape (such as {example}). Is it of another model, or another width?"
+    )

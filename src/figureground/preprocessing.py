@@ -1,0 +1,77 @@
+"""Photo to network input, and logits back to the photo's own size. The only place that knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of its input. Training, evaluation, prediction and export share one of these.
+
+    Args:
+        size: height and width that the network sees, in pixels.
+        resize: ``stretch``, which does not keep the aspect.
+        mean, std: of each channel, on the scale 0 to 1.
+    """
+
+    size: tuple[int, int] = (256, 256)
+    resize: str = "stretch"
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if self.resize != "stretch":
+            raise ValueError(f"resize policy is {self.resize!r}; this version knows 'stretch'")
+
+    def resize_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image (H, W, 3) uint8 at the network's size: bilinear, with the area that a pixel covers when shrinking."""
+        return self._resized(image, Image.Resampling.BILINEAR)
+
+    def resize_labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A label map (H, W) uint8 at the network's size, by nearest pixel: no value is invented."""
+        return self._resized(labels, Image.Resampling.NEAREST)
+
+    def _resized(self, pixels: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
+        height, width = self.size
+        if pixels.shape[:2] == self.size:
+            return pixels
+        return np.asarray(Image.fromarray(pixels).resize((width, height), how))
+
+    def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std; in memory the channels stay last."""
+        scale = (1 / (255 * np.asarray(self.std))).astype(np.float32)
+        shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
+        normalised = images * scale
+        normalised += shift
+        return normalised.transpose(0, 3, 1, 2)
+
+    def denormalise(self, batch: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The inverse of ``normalise``, rounded: (N, 3, H, W) float32 to (N, H, W, 3) uint8."""
+        images = batch.transpose(0, 2, 3, 1) * np.asarray(self.std) + np.asarray(self.mean)
+        return np.clip(np.round(images * 255), 0, 255).astype(np.uint8)
+
+    def restore(
+        self, logits: NDArray[np.float32], height: int, width: int, temperature: float = 1.0
+    ) -> NDArray[np.float32]:
+        """Logits at the network's size, (h, w), as probabilities (height, width) float32 at the photo's own."""
+        if logits.shape != (height, width):
+            logits = np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR))
+        return sigmoid(logits / np.float32(temperature))
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / (1 + exp(-x)) in float32; far logits saturate instead of overflowing."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), dtype=np.float32)
+
+
+def tensor_to_image(tensor: Any, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3) -> NDArray[np.uint8]:
+    """The image (H, W, 3) uint8 behind a normalised one (3, H, W), a torch tensor or an array."""
+    pixels = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
+    return Preprocessing(mean=tuple(mean), std=tuple(std)).denormalise(pixels[None])[0]

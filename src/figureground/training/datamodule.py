@@ -1,0 +1,159 @@
+"""Batches for training: augmented, the same for the same seed whatever the workers, resumable within an epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from figureground.config import DataConfig, TrainConfig
+from figureground.data import Dataset, Split, open_dataset
+from figureground.data.augmentation import Augmentation
+from figureground.data.cache import DEFAULT_FOLDER, cached
+from figureground.data.dataset import Sample
+from figureground.preprocessing import Preprocessing
+
+Batch = tuple[Tensor, Tensor]
+"""Normalised images (B, 3, H, W) float32 with channels last in memory, and label maps (B, H, W) uint8."""
+MOST_WORKERS = 8
+
+
+def open_for_training(config: DataConfig, preprocessing: Preprocessing, split: Split, progress: bool) -> Dataset:
+    """A split as the configuration says, from the cache unless that is off."""
+    dataset = open_dataset(
+        config.source, split, foreground=config.foreground, mask_threshold=config.mask_threshold
+    )
+    if config.cache == "off":
+        return dataset
+    folder = DEFAULT_FOLDER if config.cache == "auto" else Path(config.cache)
+    return cached(dataset, preprocessing, folder, progress=progress)
+
+
+class TrainingImages(TorchDataset[Sample]):
+    """Augmented samples, by (epoch, index): both decide what is done to an image."""
+
+    def __init__(self, dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing) -> None:
+        self._dataset = dataset
+        self._config = config
+        self._preprocessing = preprocessing
+        self._augmentation: tuple[tuple[int, int], Augmentation] | None = None
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        size = self._config.size_at(epoch)
+        sample = self._dataset[index]
+        image, labels = self._augmentation_for(size)(sample.image, sample.labels, (self._config.seed, epoch, index))
+        at_size = Preprocessing(size, self._preprocessing.resize)
+        return Sample(sample.name, at_size.resize_image(image), at_size.resize_labels(labels))
+
+    def _augmentation_for(self, size: tuple[int, int]) -> Augmentation:
+        if self._augmentation is None or self._augmentation[0] != size:
+            self._augmentation = size, Augmentation(self._config.augmentation, size)
+        return self._augmentation[1]
+
+
+class ValidImages(TorchDataset[Sample]):
+    """Samples at the network's size, unchanged otherwise."""
+
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing) -> None:
+        self._dataset = dataset
+        self._preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self._dataset[index]
+        image = self._preprocessing.resize_image(sample.image)
+        return Sample(sample.name, image, self._preprocessing.resize_labels(sample.labels))
+
+
+class Shuffled(Sampler[tuple[int, int]]):
+    """(epoch, index) in an order that the seed and the epoch decide; ``skip`` leaves out the first of an epoch."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self._length = length
+        self._seed = seed
+        self.epoch = 0
+        self.skip = 0
+
+    def __len__(self) -> int:
+        return self._length  # of a whole epoch, also where a part is skipped: progress counts from its start
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._length)
+        for index in order[self.skip :]:
+            yield self.epoch, int(index)
+
+
+class ResumableLoader(DataLoader[Sample]):
+    """A loader whose place within an epoch goes into a checkpoint (Lightning calls the two ``state_dict`` methods)."""
+
+    def __init__(self, images: TorchDataset[Sample], order: Shuffled, **settings: Any) -> None:
+        super().__init__(images, sampler=order, **settings)
+        self._order = order
+        self._resume_at = 0
+        self._done = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self._done, self._resume_at = self._resume_at, 0
+        self._order.skip = self._done * (self.batch_size or 1)
+        for batch in super().__iter__():
+            self._done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch are done."""
+        return {"done": self._done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue behind the batches that are done; behind the last one, with the next epoch."""
+        self._resume_at = state["done"] if state["done"] < len(self) else 0
+
+
+class Collate:
+    """Samples to a ``Batch``."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+
+    def __call__(self, samples: list[Sample]) -> Batch:
+        images = np.stack([sample.image for sample in samples])
+        labels = np.stack([sample.labels for sample in samples])
+        return torch.from_numpy(self._preprocessing.normalise(images)), torch.from_numpy(labels)
+
+
+def loaders(
+    config: TrainConfig, train: Dataset, valid: Dataset, on_gpu: bool
+) -> tuple[ResumableLoader, DataLoader[Sample]]:
+    """The two loaders of a training run."""
+    preprocessing = Preprocessing(config.preprocessing.size, config.preprocessing.resize)
+    normalising = Preprocessing(
+        config.preprocessing.size, config.preprocessing.resize, config.preprocessing.mean, config.preprocessing.std
+    )
+    default = min(MOST_WORKERS, os.cpu_count() or 1) if on_gpu else 0
+    settings: dict[str, Any] = {
+        "batch_size": config.batch_size,
+        "num_workers": default if config.workers is None else config.workers,
+        "collate_fn": Collate(normalising),
+        "pin_memory": on_gpu,
+    }
+    order = Shuffled(len(train), config.seed)
+    return (
+        ResumableLoader(TrainingImages(train, config, preprocessing), order, **settings),
+        DataLoader(ValidImages(valid, preprocessing), **settings),
+    )

@@ -1,0 +1,161 @@
+"""Lightning callbacks: what a run leaves on disk, how it is interrupted, and the averaged weights."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+from figureground.bundle import BundleInfo, write_bundle
+from figureground.images import replacing
+from figureground.training.history import EpochRow, draw_history, write_csv
+from figureground.training.module import SegmentationModule
+
+BEST, LAST, METRICS, HISTORY = "model.safetensors", "last.ckpt", "metrics.csv", "history.png"
+log = logging.getLogger(__name__)
+
+
+class Interrupted(Exception):
+    """Training was asked to stop and has saved; the run can be resumed."""
+
+
+class RunKeeper(lightning.Callback):
+    """Writes a run's files: after every epoch the metrics, curves and checkpoint, and the best model as a bundle.
+
+    Args:
+        folder: of the run.
+        describe: the bundle's metadata for a row of the history.
+        patience: epochs without a better valid Dice after which training stops; none: never.
+    """
+
+    def __init__(self, folder: Path, describe: Callable[[EpochRow], BundleInfo], patience: int | None) -> None:
+        self.rows: list[EpochRow] = []
+        self._folder = folder
+        self._describe = describe
+        self._patience = patience
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The first epoch with the highest valid Dice."""
+        return max(self.rows, key=lambda row: row.valid_dice, default=None)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the model if it is the best. This callback comes before the averaging one, which then still lends the
+        averaged weights to the network."""
+        assert isinstance(pl_module, SegmentationModule)
+        row = self._row(trainer, pl_module)
+        is_best = self.best is None or row.valid_dice > self.best.valid_dice
+        if is_best:
+            network = {name: tensor.cpu().numpy() for name, tensor in pl_module.network.state_dict().items()}
+            write_bundle(self._folder / BEST, network, self._describe(row))
+        self.rows.append(row)
+        log.info(row.line(pl_module.config.epochs, is_best))
+
+    def _row(self, trainer: lightning.Trainer, module: SegmentationModule) -> EpochRow:
+        seconds = self._seconds_before + time.monotonic() - self._started
+        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        return EpochRow(trainer.current_epoch + 1, *module.epoch_scores(), learning_rate, seconds)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write metrics, curves and the checkpoint from which the next epoch can start."""
+        assert isinstance(pl_module, SegmentationModule)
+        pl_module.train_sum, pl_module.train_images = 0.0, 0
+        self._seconds_before, self._started = 0.0, time.monotonic()
+        row = self.rows[-1]
+        write_csv(self._folder / METRICS, self.rows)
+        draw_history(self._folder / HISTORY, self.rows, f"{pl_module.config.model.name}: {self._folder.name}")
+        for logger in trainer.loggers:
+            logger.log_metrics({k: v for k, v in asdict(row).items() if k != "epoch"}, step=row.epoch)
+        save_checkpoint(trainer, self._folder)
+        if self._patience is not None and self.best is not None and row.epoch - self.best.epoch >= self._patience:
+            log.info("no better valid Dice for %d epochs: stopping early", self._patience)
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history, and the time an unfinished epoch has taken so far."""
+        seconds = self._seconds_before + time.monotonic() - self._started
+        return {"rows": [asdict(row) for row in self.rows], "seconds": seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the history."""
+        self.rows = [EpochRow(**row) for row in state_dict["rows"]]
+        self._seconds_before = state_dict["seconds"]
+
+
+class Interruption(lightning.Callback):
+    """Ctrl-C and SIGTERM end a run behind the current batch, with everything saved; a second signal ends it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._signal: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Listen to both signals (only the main thread may)."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        self._restore()  # the next one has its usual effect
+        log.warning("stopping behind this batch and saving; the same again stops at once")
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop within an epoch. Behind its last batch the validation comes first."""
+        if self._signal is not None and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            save_checkpoint(trainer, self._folder)
+            raise Interrupted
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop between two epochs: the keeper, which comes first, has just saved."""
+        if self._signal is not None and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            raise Interrupted
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self._restore()
+
+
+def save_checkpoint(trainer: lightning.Trainer, folder: Path) -> None:
+    """Everything a resumption needs, as ``last.ckpt``."""
+    with replacing(folder / LAST) as partial:
+        trainer.save_checkpoint(partial)
+
+
+def averaging(decay: float) -> WeightAveraging:
+    """Exponential moving average of the weights, scored and kept in their place.
+
+    The decay rises towards ``decay`` with the steps, (1 + n) / (10 + n), so that short runs are not averaged with
+    their random start.
+    """
+
+    def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        n = float(updates)
+        return torch.lerp(current, averaged, min(decay, (1 + n) / (10 + n))) if averaged.is_floating_point() else current
+
+    return WeightAveraging(avg_fn=average)
