@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -209,12 +208,9 @@ def _finish(run: Run, progress: bool) -> None:
     if run.interrupted:
         typer.echo(f"interrupted and saved; go on with: figureground train --resume {run.folder}", err=True)
         raise typer.Exit(130)
-    from figureground.config import TrainConfig, parse, read_settings
-    from figureground.training.score import score_on_test
+    from figureground.evaluation import score_run
 
-    config = parse(TrainConfig, read_settings(run.folder / "config.yaml"), str(run.folder))
-    evaluation = score_on_test(run, config, progress)
-    typer.echo(evaluation.summary() if evaluation else "the data has no test split: nothing was scored")
+    typer.echo(score_run(run.folder, progress=progress).summary())
     typer.echo(f"{run.folder}: model.safetensors, history.png, metrics.csv, config.yaml, test.json")
 
 
@@ -234,16 +230,14 @@ def evaluate(
     with _needs("train"):
         from figureground.data import open_dataset
         from figureground.evaluation import evaluate as score
+        from figureground.evaluation import write_json
         from figureground.prediction import load
 
         dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
         evaluation = score(load(model), dataset, batch_size=batch_size, progress=sys.stderr.isatty())
     typer.echo(evaluation.summary())
     if json_file:
-        from figureground.images import replacing
-
-        with replacing(json_file) as partial:
-            partial.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
+        write_json(json_file, evaluation.to_json())
         typer.echo(f"written: {json_file}")
 
 

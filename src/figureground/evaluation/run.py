@@ -1,0 +1,43 @@
+"""The test score of a training run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from figureground.bundle import read_info, read_tensors, write_bundle
+from figureground.config import TrainConfig, parse, read_settings
+from figureground.data import open_dataset
+from figureground.evaluation.evaluate import Evaluation, evaluate
+from figureground.images import replacing
+from figureground.prediction.segmenter import bundle_path, load
+
+TEST = "test.json"
+
+
+def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
+    """Score a run's best model on the test split of its data; the figures go into ``test.json`` and the bundle.
+
+    Raises:
+        FiguregroundError: the run holds no model, or its data no test split.
+    """
+    config = parse(TrainConfig, read_settings(folder / "config.yaml"), str(folder / "config.yaml"))
+    data = config.data
+    dataset = open_dataset(data.source, "test", foreground=data.foreground, mask_threshold=data.mask_threshold)
+    evaluation = evaluate(load(folder), dataset, progress=progress)
+    figures = evaluation.to_json()
+    write_json(folder / TEST, figures)
+    bundle = bundle_path(folder)
+    info = read_info(bundle)
+    summary = replace(info.data, splits={**info.data.splits, "test": len(dataset)})
+    write_bundle(bundle, read_tensors(bundle), replace(info, data=summary, scores={**info.scores, "test": figures}))
+    return evaluation
+
+
+def write_json(path: Path, figures: object) -> None:
+    """Write figures for programs and people."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(figures, indent=2) + "\n")
+
+
