@@ -1,6 +1,7 @@
 """Figure-ground segmentation: masks from photographs, and models from photographs with masks.
 
-Names are imported when they are first used, so importing the package loads neither torch nor anything else that is slow.
+Names are imported when they are first used, so importing the package loads neither torch nor anything
+else that is slow.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,28 +41,45 @@ MaskThresholdOption = Annotated[
 
 
 def main() -> None:
-    """Run the command; wrong input is one line on stderr and exit status 1, Ctrl-C is 130."""
+    """Run the command."""
+    debug = "--debug" in sys.argv
+    with reporting_errors(debug):
+        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+
+
+@contextmanager
+def reporting_errors(debug: bool = False) -> Iterator[Callable[[object], None]]:
+    """Wrong input becomes one line on stderr and exit status 1, Ctrl-C 130; ``debug`` shows tracebacks.
+
+    Yields:
+        What prints a line for the user.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("figureground")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    debug = "--debug" in sys.argv
     try:
-        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        yield typer.echo
     except FiguregroundError as error:
         if debug:
             raise
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
     except OSError as error:
         if debug:
             raise
-        typer.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
-        sys.exit(1)
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)
+    finally:
+        logger.removeHandler(handler)
+
+
+def _fail(message: str) -> None:
+    """End with one line and status 1."""
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(1)
 
 
 def _version(wanted: bool) -> None:
@@ -149,14 +166,12 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of that name.", rich_help_panel=RUN)
     ] = False,
-    resume: Annotated[
-        Path | None, typer.Option(help="Continue this run; no other flags.", rich_help_panel=RUN)
-    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this run; no other flags.", rich_help_panel=RUN)] = None,
 ) -> None:
     """Train a network; keep the best by valid Dice and score it on test.
 
-    Ctrl-C saves: --resume RUN continues. The run's folder holds model.safetensors, metrics.csv, history.png, config.yaml
-    and test.json.
+    Ctrl-C saves: --resume RUN continues. The run's folder holds model.safetensors, metrics.csv, history.png,
+    config.yaml and test.json.
     """
     settings: dict[str, Any] = {
         "data": {"source": data, "foreground": foreground, "mask_threshold": mask_threshold, "cache": cache},
@@ -178,9 +193,9 @@ def train(
                 raise FiguregroundError("--resume goes on with the run's own config.yaml; leave out the other settings")
             _finish(resume_run(resume, progress=progress), progress)
             return
-        settings = _train_config(str(config or recipe), changes)
-        folder = output / name if name else free_folder(output, settings.model.name)
-        _finish(train_run(settings, folder, overwrite=overwrite, progress=progress), progress)
+        train_config = _train_config(str(config or recipe), changes)
+        folder = output / name if name else free_folder(output, train_config.model.name)
+        _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), progress)
 
 
 def _model_arguments(base_width: int | None, pretrained: bool) -> dict[str, Any] | None:

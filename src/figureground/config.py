@@ -30,6 +30,8 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
+    """Which images, and how their masks are read."""
+
     source: str = "synthetic"
     """A folder (its layout is recognised), or ``synthetic[:n=...,size=...,seed=...]``."""
     foreground: Foreground = "foreground"
@@ -42,6 +44,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
+    """Which network."""
+
     name: str = "resnet34_unet"
     """One of ``figureground.MODELS``."""
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -50,6 +54,8 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class PreprocessingConfig:
+    """What the network expects of its input."""
+
     size: tuple[int, int] = (256, 256)
     """Height and width that the network sees, in pixels."""
     resize: Literal["stretch"] = "stretch"
@@ -65,8 +71,10 @@ class PreprocessingConfig:
 
 @dataclass(frozen=True)
 class OperatingPoint:
+    """From logits to a mask."""
+
     threshold: float = 0.5
-    """A pixel is figure from this probability on."""
+    """A pixel is figure above this probability."""
     temperature: float = 1.0
     """Logits are divided by it before the sigmoid."""
     fitted_on: str | None = None
@@ -89,6 +97,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainConfig:
+    """All of a training run; recipes are files of these."""
+
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()

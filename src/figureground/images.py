@@ -42,10 +42,10 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
 
 
 def read_levels(source: str | Path) -> NDArray[Any]:
-    """The grey levels (H, W) of a mask file, upright: 8 or 16 bits as stored, colours and palettes as their luminance."""
+    """The grey levels (H, W) of a mask file, upright: 8 or 16 bits as stored, colours as their luminance."""
     with _decoding(source) as picture:
         if not picture.mode.startswith("I"):
-            picture = picture.convert("RGB").convert("L") if picture.mode in ("P", "PA") else picture.convert("L")
+            return np.asarray(picture.convert("RGB").convert("L"))
         return np.asarray(picture)
 
 

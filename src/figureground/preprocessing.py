@@ -31,7 +31,7 @@ class Preprocessing:
             raise ValueError(f"resize policy is {self.resize!r}; this version knows 'stretch'")
 
     def resize_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An image (H, W, 3) uint8 at the network's size: bilinear, with the area that a pixel covers when shrinking."""
+        """An image (H, W, 3) uint8 at the network's size: bilinear, over the area that is shrunk."""
         return self._resized(image, Image.Resampling.BILINEAR)
 
     def resize_labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -45,7 +45,7 @@ class Preprocessing:
         return np.asarray(Image.fromarray(pixels).resize((width, height), how))
 
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std; in memory the channels stay last."""
+        """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std, channels last in memory."""
         scale = (1 / (255 * np.asarray(self.std))).astype(np.float32)
         shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
         normalised = images * scale
@@ -55,7 +55,7 @@ class Preprocessing:
     def denormalise(self, batch: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The inverse of ``normalise``, rounded: (N, 3, H, W) float32 to (N, H, W, 3) uint8."""
         images = batch.transpose(0, 2, 3, 1) * np.asarray(self.std) + np.asarray(self.mean)
-        return np.clip(np.round(images * 255), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.round(images * 255), 0, 255), np.uint8)
 
     def restore(
         self, logits: NDArray[np.float32], height: int, width: int, temperature: float = 1.0
@@ -71,7 +71,10 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), dtype=np.float32)
 
 
-def tensor_to_image(tensor: Any, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3) -> NDArray[np.uint8]:
+def tensor_to_image(
+    tensor: Any, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3
+) -> NDArray[np.uint8]:
     """The image (H, W, 3) uint8 behind a normalised one (3, H, W), a torch tensor or an array."""
     pixels = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
-    return Preprocessing(mean=tuple(mean), std=tuple(std)).denormalise(pixels[None])[0]
+    image: NDArray[np.uint8] = Preprocessing(mean=tuple(mean), std=tuple(std)).denormalise(pixels[None])[0]
+    return image

@@ -32,7 +32,7 @@ class Sample:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """(H, W), True where the figure is."""
-        return self.labels == FIGURE
+        return np.asarray(self.labels == FIGURE)
 
 
 class Dataset(Protocol):
@@ -86,7 +86,7 @@ class FileDataset:
         self.name = name
         self.split: Split = split
         self.foreground = foreground
-        self.names = [pair.name for pair in pairs]
+        self.names: Sequence[str] = [pair.name for pair in pairs]
         self._pairs = list(pairs)
         self._read_labels = read_labels
         self._settings = settings

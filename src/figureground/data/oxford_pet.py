@@ -61,7 +61,9 @@ def split_names(root: Path, split: Split) -> list[str]:
     """The names of a split, in the order of the official lists."""
     path = root / "annotations" / ("test.txt" if split == "test" else "trainval.txt")
     if not path.is_file():
-        raise FiguregroundError(f"{path}: no such file; the Oxford-IIIT Pet layout has it. Get annotations.tar.gz again")
+        raise FiguregroundError(
+            f"{path}: no such file; the Oxford-IIIT Pet layout has it. Get annotations.tar.gz again"
+        )
     lines = [line.split() for line in path.read_text().splitlines()]
     names = [words[0] for words in lines if words and not words[0].startswith("#")]
     if split == "test":

@@ -7,6 +7,7 @@ colours of what is behind them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,9 @@ class Synthetic:
         self.name = f"synthetic:n={n},size={size},seed={seed}"
         self.split: Split = split
         self.foreground = "foreground"
-        self.names = [f"{split}-{index:04d}" for index in range(n - 2 * tenth if split == "train" else tenth)]
+        self.names: Sequence[str] = [
+            f"{split}-{index:04d}" for index in range(n - 2 * tenth if split == "train" else tenth)
+        ]
         self._size = size
         self._seed = (seed, SPLITS.index(split))
 
@@ -87,10 +90,12 @@ def draw_sample(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8],
 def _palette(rng: np.random.Generator) -> NDArray[np.int64]:
     """Three colours (3, 3), mostly muted, as fur and rooms are."""
     shades = rng.integers(30, 226, (3, 1))
-    return np.clip(shades + rng.integers(-45, 46, (3, 3)) + rng.integers(-25, 26, (1, 3)), 0, 255)
+    return np.asarray(np.clip(shades + rng.integers(-45, 46, (3, 3)) + rng.integers(-25, 26, (1, 3)), 0, 255))
 
 
-def _texture(rng: np.random.Generator, size: int, palette: NDArray[np.int64], stripes: bool = False) -> NDArray[np.float32]:
+def _texture(
+    rng: np.random.Generator, size: int, palette: NDArray[np.int64], stripes: bool = False
+) -> NDArray[np.float32]:
     """Smooth noise at three scales that mixes the three colours of a palette, (size, size, 3)."""
     mix = sum(_noise(rng, size, cells) * weight for cells, weight in ((3, 1.0), (12, 0.6), (48, 0.5)))
     if stripes:
@@ -109,7 +114,9 @@ def _noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float3
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _clutter(background: NDArray[np.float32], rng: np.random.Generator, palette: NDArray[np.int64]) -> NDArray[np.float32]:
+def _clutter(
+    background: NDArray[np.float32], rng: np.random.Generator, palette: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """Boxes, discs and bars over a background, some in its colours, some in others."""
     size = len(background)
     picture = Image.fromarray(np.clip(background, 0, 255).astype(np.uint8))

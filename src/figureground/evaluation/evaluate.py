@@ -71,8 +71,8 @@ class Evaluation:
         mean_dice, mean_iou = self.dice, self.iou
         return (
             f"{self.split} Dice {_with_interval(mean_dice)}  IoU {_with_interval(mean_iou)}  n={len(self.names)}\n"
-            f"mean of the images at {self.size[1]}×{self.size[0]}, threshold {self.threshold:g}, 95% bootstrap interval, "
-            f"border counted as: {self.foreground}"
+            f"mean of the images at {self.size[1]}×{self.size[0]}, threshold {self.threshold:g}, 95% bootstrap "
+            f"interval, border counted as: {self.foreground}"
         )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = 2.6  # inches
+FALLBACK = "prediction.png"
 
 
 class Case(NamedTuple):
@@ -29,12 +30,15 @@ class Case(NamedTuple):
     dice: float
 
 
-def draw_cases(cases: Sequence[Case], path: str | Path | None = None) -> Path | None:
+def draw_cases(
+    cases: Sequence[Case], path: str | Path | None = None, *, fallback: str | Path = FALLBACK
+) -> Path | None:
     """A row a case: the photo, the predicted mask with its Dice, the true mask.
 
     Args:
         cases: the rows.
-        path: write a PNG here; none: show a window or, without a screen, write ``prediction.png``.
+        path: write a PNG here; none: show a window or, without a screen, write ``fallback``.
+        fallback: see ``path``.
 
     Returns:
         The file, if one was written.
@@ -45,7 +49,7 @@ def draw_cases(cases: Sequence[Case], path: str | Path | None = None) -> Path | 
         _picture(photo, case.image, case.name)
         _picture(predicted, case.prediction, f"prediction, Dice {case.dice:.4f}")
         _picture(true, case.mask, "truth")
-    return _show_or_save(figure, path)
+    return _show_or_save(figure, path, fallback)
 
 
 def show_prediction(image: Any, mask: Any, path: str | Path | None = None, *, title: str = "") -> Path | None:
@@ -64,7 +68,7 @@ def show_prediction(image: Any, mask: Any, path: str | Path | None = None, *, ti
     flat = np.asarray(mask).reshape(pixels.shape[:2]) > 0.5
     figure = _figure(1, 1, 2 * PANEL)
     _picture(figure.subplots(), lay_over(pixels, flat), title)
-    return _show_or_save(figure, path)
+    return _show_or_save(figure, path, FALLBACK)
 
 
 def _figure(rows: int, columns: int, panel: float = PANEL) -> Figure:
@@ -79,14 +83,14 @@ def _picture(axes: Any, pixels: NDArray[Any], title: str) -> None:
     axes.axis("off")
 
 
-def _show_or_save(figure: Figure, path: str | Path | None) -> Path | None:
+def _show_or_save(figure: Figure, path: str | Path | None, fallback: str | Path) -> Path | None:
     import matplotlib.pyplot as plt
 
     try:
         if path is None and plt.get_backend().lower() != "agg":  # what matplotlib falls back to without a screen
             plt.show()
             return None
-        target = Path(path or "prediction.png")
+        target = Path(path or fallback)
         with replacing(target) as partial:
             figure.savefig(partial, format="png")
         return target

@@ -39,5 +39,3 @@ def write_json(path: Path, figures: object) -> None:
     """Write figures for programs and people."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(figures, indent=2) + "\n")
-
-

@@ -10,7 +10,7 @@ from figureground.errors import FiguregroundError
 
 
 def imagenet_weights(architecture: str) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights of ``architecture`` without the classifier (downloaded once into torch's cache).
+    """Torchvision's ImageNet weights of ``architecture`` without the classifier (downloaded once into torch's cache).
 
     Raises:
         FiguregroundError: the weights are not in the cache and cannot be downloaded.

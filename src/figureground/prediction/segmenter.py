@@ -41,7 +41,7 @@ class Segmenter:
         self.preprocessing = Preprocessing(settings.size, settings.resize, settings.mean, settings.std)
 
     @overload
-    def predict(self, source: ImageSource) -> Prediction: ...
+    def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # str is iterable
     @overload
     def predict(self, source: Iterable[ImageSource]) -> Iterator[Prediction]: ...
     def predict(self, source: ImageSource | Iterable[ImageSource]) -> Prediction | Iterator[Prediction]:
@@ -90,10 +90,9 @@ def load(source: str | Path) -> Segmenter:
     """
     path = bundle_path(Path(source))
     info = read_info(path)
-    from figureground.prediction.engines.torch_engine import TorchEngine, torch
+    from figureground.prediction.engines.torch_engine import TorchEngine, as_tensors
 
-    weights = {name: torch.from_numpy(tensor) for name, tensor in read_tensors(path).items()}
-    return Segmenter(info, TorchEngine(info.model, weights, str(path)), str(source))
+    return Segmenter(info, TorchEngine(info.model, as_tensors(read_tensors(path)), str(path)), str(source))
 
 
 def bundle_path(path: Path) -> Path:

@@ -27,9 +27,7 @@ MOST_WORKERS = 8
 
 def open_for_training(config: DataConfig, preprocessing: Preprocessing, split: Split, progress: bool) -> Dataset:
     """A split as the configuration says, from the cache unless that is off."""
-    dataset = open_dataset(
-        config.source, split, foreground=config.foreground, mask_threshold=config.mask_threshold
-    )
+    dataset = open_dataset(config.source, split, foreground=config.foreground, mask_threshold=config.mask_threshold)
     if config.cache == "off":
         return dataset
     folder = DEFAULT_FOLDER if config.cache == "auto" else Path(config.cache)
@@ -109,7 +107,7 @@ class ResumableLoader(DataLoader[Sample]):
         self._resume_at = 0
         self._done = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator is enough for Lightning
         self._done, self._resume_at = self._resume_at, 0
         self._order.skip = self._done * (self.batch_size or 1)
         for batch in super().__iter__():
@@ -132,6 +130,7 @@ class Collate:
         self._preprocessing = preprocessing
 
     def __call__(self, samples: list[Sample]) -> Batch:
+        """Stack and normalise; only here do images become floats."""
         images = np.stack([sample.image for sample in samples])
         labels = np.stack([sample.labels for sample in samples])
         return torch.from_numpy(self._preprocessing.normalise(images)), torch.from_numpy(labels)

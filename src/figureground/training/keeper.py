@@ -58,7 +58,8 @@ class RunKeeper(lightning.Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the model if it is the best. This callback comes before the averaging one, which then still lends the
-        averaged weights to the network."""
+        averaged weights to the network.
+        """
         assert isinstance(pl_module, SegmentationModule)
         row = self._row(trainer, pl_module)
         is_best = self.best is None or row.valid_dice > self.best.valid_dice
@@ -156,6 +157,8 @@ def averaging(decay: float) -> WeightAveraging:
 
     def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
         n = float(updates)
-        return torch.lerp(current, averaged, min(decay, (1 + n) / (10 + n))) if averaged.is_floating_point() else current
+        return (
+            torch.lerp(current, averaged, min(decay, (1 + n) / (10 + n))) if averaged.is_floating_point() else current
+        )
 
     return WeightAveraging(avg_fn=average)

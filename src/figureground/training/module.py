@@ -97,7 +97,8 @@ class SegmentationModule(lightning.LightningModule):
             {"params": matrices, "weight_decay": self.config.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        return kind(groups, lr=self.config.learning_rate, fused=True)
+        optimizer: Optimizer = kind(groups, lr=self.config.learning_rate, fused=True)
+        return optimizer
 
     def _schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         warmup = self.config.warmup

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import torch
@@ -68,7 +69,7 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
         raise FiguregroundError(f"{folder} is a file; expected a folder for the run")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise FiguregroundError(
-            f"{folder} exists; choose another --name, continue it with --resume {folder}, or replace it with --overwrite"
+            f"{folder} exists; choose another --name, go on with --resume {folder}, or replace it with --overwrite"
         )
     datasets = _open_datasets(config, progress)
     _make_folder(folder, overwrite)
@@ -152,7 +153,9 @@ def _fit(
             log_every_n_steps=1,
         )
         try:
-            trainer.fit(module, *loaders(config, train_data, valid_data, on_gpu), ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(
+                module, *loaders(config, train_data, valid_data, on_gpu), ckpt_path=checkpoint, weights_only=True
+            )
         except Interrupted:
             interrupted = True
     return Run(folder, tuple(keeper.rows), interrupted)
@@ -163,7 +166,7 @@ def _to_rebuild(config: TrainConfig) -> dict[str, object]:
     return {name: value for name, value in config.model.arguments.items() if name != "pretrained"}
 
 
-def _precision(config: TrainConfig, on_gpu: bool) -> str:
+def _precision(config: TrainConfig, on_gpu: bool) -> Literal["bf16-mixed", "32-true"]:
     """Lightning's name for the precision to train in."""
     if config.precision == "auto":
         fast = torch.cuda.is_bf16_supported() if on_gpu else _cpu_multiplies_bfloat16()
@@ -206,5 +209,3 @@ def free_folder(runs: Path, name: str) -> Path:
         number += 1
         folder = runs / f"{name}-{number}"
     return folder
-
-

@@ -1,4 +1,4 @@
-"""What runs a network. Every engine takes the same input and gives the same logits; the rest does not know which it is."""
+"""What runs a network. Every engine takes the same input and gives the same logits."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +30,18 @@ class TorchEngine:
         _refuse_other_weights(network, weights, model.name, source)
         network.load_state_dict(weights)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = network.eval().to(self._device, memory_format=torch.channels_last)
+        self._network = network.eval().to(memory_format=torch.channels_last).to(self._device)
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) to logits (N, H, W)."""
         with torch.inference_mode():
             logits = self._network(torch.from_numpy(batch).to(self._device))
         return np.asarray(logits[:, 0].float().cpu().numpy())
+
+
+def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    """Weights by name, without a copy."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:

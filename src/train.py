@@ -1,0 +1,18 @@
+"""The lab report's training: ``python train.py --model unet --epochs 30 --batch_size 8 --learning-rate 1e-4``."""
+
+import argparse
+from pathlib import Path
+
+from figureground import lab_report
+from figureground.cli import reporting_errors
+
+parser = argparse.ArgumentParser(description="Train U-Net or ResNet34-U-Net with the lab report's recipe.")
+parser.add_argument("--model", choices=list(lab_report.MODEL_NAMES), default="unet")
+parser.add_argument("--data_path", type=Path, default=lab_report.DATASET, help="default: dataset/ beside src/")
+parser.add_argument("--epochs", "-e", type=int, default=10)
+parser.add_argument("--batch_size", "-b", type=int, default=4)
+parser.add_argument("--learning-rate", "-lr", dest="learning_rate", type=float, default=1e-4)
+
+if __name__ == "__main__":
+    with reporting_errors():
+        lab_report.train(**vars(parser.parse_args()))
