@@ -53,7 +53,7 @@ def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleIn
     """Write a bundle beside ``path`` and rename it into place."""
     from safetensors.numpy import save_file
 
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with replacing(path) as partial:
         save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(plain(info))})
 

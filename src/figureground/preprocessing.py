@@ -48,9 +48,11 @@ class Preprocessing:
         """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std, channels last in memory."""
         scale = (1 / (255 * np.asarray(self.std))).astype(np.float32)
         shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
-        normalised = images * scale
-        normalised += shift
-        return normalised.transpose(0, 3, 1, 2)
+        n, height, width, _ = images.shape
+        # Whole rows at once: numpy is six times slower where its innermost loop has the length of three channels.
+        rows = images.reshape(n, height, width * 3) * np.tile(scale, width)
+        rows += np.tile(shift, width)
+        return rows.reshape(images.shape).transpose(0, 3, 1, 2)
 
     def denormalise(self, batch: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The inverse of ``normalise``, rounded: (N, 3, H, W) float32 to (N, H, W, 3) uint8."""

@@ -28,11 +28,18 @@ class EpochScores(NamedTuple):
 
 
 class SegmentationModule(lightning.LightningModule):
-    """A network with its loss, optimiser and schedule. Sums over an epoch are kept here, also across a resumption."""
+    """A network with its loss, optimiser and schedule. Sums over an epoch are kept here, also across a resumption.
 
-    def __init__(self, config: TrainConfig) -> None:
+    Args:
+        config: all settings.
+        steps: of the optimiser in the whole run. (Asking the trainer would set up its loaders before a checkpoint's
+            place in them is restored.)
+    """
+
+    def __init__(self, config: TrainConfig, steps: int) -> None:
         super().__init__()
         self.config = config
+        self.steps = steps
         self.network = create_model(config.model.name, config.model.arguments).to(memory_format=torch.channels_last)
         self.loss = LOSSES[config.loss]
         self.train_sum = 0.0
@@ -84,8 +91,7 @@ class SegmentationModule(lightning.LightningModule):
         optimizer = self._optimizer()
         if self.config.schedule == "constant":
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = self._schedule(optimizer, steps)
+        schedule = self._schedule(optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _optimizer(self) -> Optimizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -120,7 +121,8 @@ def _fit(
     if config.device == "gpu" and not on_gpu:
         raise FiguregroundError("there is no GPU that torch can use; leave out --device, or install a torch with CUDA")
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    module = SegmentationModule(config)
+    batches = loaders(config, train_data, valid_data, on_gpu)
+    module = SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate))
 
     def describe(row: EpochRow) -> BundleInfo:
         splits = {"train": len(train_data), "valid": len(valid_data)}
@@ -130,9 +132,12 @@ def _fit(
                           scores=scores, figureground=__version__)  # fmt: skip
 
     keeper = RunKeeper(folder, describe, config.early_stopping)
-    callbacks: list[lightning.Callback] = [keeper, Interruption(folder)]
+    # The order counts: the keeper saves while the averaged weights are lent to the network, and an interruption comes
+    # when the average has this batch's step.
+    callbacks: list[lightning.Callback] = [keeper]
     if config.ema_decay is not None:
         callbacks.append(averaging(config.ema_decay))
+    callbacks.append(Interruption(folder))
     if progress:
         callbacks.append(TQDMProgressBar(leave=False))
     interrupted = False
@@ -153,9 +158,7 @@ def _fit(
             log_every_n_steps=1,
         )
         try:
-            trainer.fit(
-                module, *loaders(config, train_data, valid_data, on_gpu), ckpt_path=checkpoint, weights_only=True
-            )
+            trainer.fit(module, *batches, ckpt_path=checkpoint, weights_only=True)
         except Interrupted:
             interrupted = True
     return Run(folder, tuple(keeper.rows), interrupted)

@@ -54,15 +54,14 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise FiguregroundError(f"{path}: no such file; expected a state dict saved by training")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        if any(found in str(error) for found in ("Unsupported global", "unrecognized function")):  # torch's words
+            raise FiguregroundError(
+                f"{path} holds more than weights and could run code when read; it is refused. "
+                "Save model.state_dict() instead"
+            ) from None
         raise FiguregroundError(
-            f"{path} holds more than weights and could run code when read; it is refused ({reason}). "
-            "Save model.state_dict() instead"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise FiguregroundError(
-            f"{path} is not a readable state dict ({str(error).splitlines()[0]}); is it cut short?"
+            f"{path} is not a readable state dict ({type(error).__name__}); is it cut short, or another kind of file?"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise FiguregroundError(f"{path} is not a state dict (weights by name); save model.state_dict()")

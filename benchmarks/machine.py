@@ -1,0 +1,53 @@
+"""What the benchmarks share: the machine a figure was measured on, a table for people, a JSON file for programs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores, the GPU if there is one, versions and the date. Imports torch."""
+    import torch
+
+    import figureground
+
+    return {
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+        "figureground": figureground.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name as Linux gives it, elsewhere its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as their widest cell: the first flush left, the others flush right."""
+    cells = [list(map(str, row)) for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, *rest in cells:
+        print("  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]))
+
+
+def write_results(path: Path | None, benchmark: str, settings: dict[str, Any], results: Any) -> None:
+    """Results with their settings and the machine, if a file is wanted."""
+    from figureground.evaluation import write_json
+
+    if path is not None:
+        write_json(path, {"benchmark": benchmark, "settings": settings, "machine": machine(), "results": results})

@@ -1,0 +1,134 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from figureground.data.augmentation import AUGMENTATIONS, Augmentation
+
+SIZE = (48, 64)
+INSIDE, OUTSIDE = 190, 40
+
+
+def sample(height=40, width=56):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return image, rng.choice(np.array([0, 1, 255], np.uint8), (height, width))
+
+
+def drawn(side=96):
+    """An image made from its label map: an L, bright on dark, that no flip or turn maps onto itself."""
+    labels = np.zeros((side, side), np.uint8)
+    labels[side // 6 : side * 5 // 6, side // 6 : side // 3] = 1
+    labels[side * 2 // 3 : side * 5 // 6, side // 6 : side * 3 // 4] = 1
+    return np.where(labels[..., None] == 1, INSIDE, OUTSIDE).astype(np.uint8).repeat(3, axis=2), labels
+
+
+def test_the_names():
+    assert sorted(AUGMENTATIONS) == ["none", "report", "strong"]
+
+
+@pytest.mark.parametrize("name", ["none", "report", "strong"])
+def test_the_same_seed_does_the_same(name):
+    image, labels = sample()
+    first, second = Augmentation(name, SIZE), Augmentation(name, SIZE)
+    for seed in ((0, 1, 2), (0, 1, 3), (7,)):
+        expected = first(image, labels, seed)
+        first(image, labels, (99,))  # what came before has no influence
+        for found in (first(image, labels, seed), second(image, labels, seed)):
+            assert np.array_equal(found[0], expected[0])
+            assert np.array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("name", ["report", "strong"])
+def test_other_seeds_do_something_else(name):
+    image, labels = sample()
+    augmentation = Augmentation(name, SIZE)
+    results = {augmentation(image, labels, (0, 0, index))[0].tobytes() for index in range(20)}
+    assert len(results) > 15
+
+
+def test_none_changes_nothing():
+    image, labels = sample()
+    for seed in range(5):
+        changed = Augmentation("none", SIZE)(image, labels, (seed,))
+        assert np.array_equal(changed[0], image)
+        assert np.array_equal(changed[1], labels)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("none", (40, 56)), ("report", (40, 56)), ("strong", SIZE)])
+def test_shapes_types_and_values(name, expected):
+    image, labels = sample()
+    before = image.copy(), labels.copy()
+    augmentation = Augmentation(name, SIZE)
+    for seed in range(40):
+        new_image, new_labels = augmentation(image, labels, (seed,))
+        assert (new_image.shape, new_image.dtype) == ((*expected, 3), np.uint8)
+        assert (new_labels.shape, new_labels.dtype) == (expected, np.uint8)
+        assert set(np.unique(new_labels)) <= {0, 1, 255}
+    assert np.array_equal(image, before[0])
+    assert np.array_equal(labels, before[1])
+
+
+def overlap(image, labels):
+    """IoU of what is bright in the image with what the labels call figure."""
+    grey, figure = image.mean(-1), labels == 1
+    bright = grey > (np.median(grey[figure]) + np.median(grey[~figure])) / 2
+    return (bright & figure).sum() / (bright | figure).sum()
+
+
+@pytest.mark.parametrize(("name", "least"), [("report", 0.93), ("strong", 0.85)])
+def test_image_and_labels_move_together(name, least):
+    image, labels = drawn()
+    augmentation = Augmentation(name, (96, 96))
+    together, apart = [], []
+    for seed in range(60):
+        new_image, new_labels = augmentation(image, labels, (seed,))
+        if 0.03 < (new_labels == 1).mean() < 0.97:
+            together.append(overlap(new_image, new_labels))
+            apart.append(overlap(new_image, labels))
+    assert len(together) > 50
+    assert min(together) > least
+    assert np.mean(apart) < 0.75  # the same measure, had the labels been left behind
+
+
+def test_transforms_of_report_apply_independently():
+    image, labels = drawn(64)
+    augmentation = Augmentation("report", (64, 64))
+    flipped, turned, coloured = [], [], []
+    for seed in range(400):
+        new_image, new_labels = augmentation(image, labels, (seed,))
+        still = [np.array_equal(new_labels, known) for known in (labels, labels[:, ::-1])]
+        stem = (new_labels == 1).sum(0).argmax()  # the column of the L's long side
+        flipped.append(stem > 32)
+        turned.append(not any(still))
+        coloured.append(abs(float(np.median(new_image[new_labels == 1])) - INSIDE) > 0.5)
+    flipped, turned, coloured = map(np.array, (flipped, turned, coloured))
+    assert 0.42 < flipped.mean() < 0.58
+    assert 0.38 < turned.mean() < 0.58  # half, less those by a fraction of a degree
+    assert 0.6 < coloured.mean() < 0.85  # one of two that each apply to half, less those too weak to see
+    for first, second in ((flipped, turned), (flipped, coloured), (turned, coloured)):
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.2
+        assert {(bool(a), bool(b)) for a, b in zip(first, second, strict=True)} == {
+            (False, False), (False, True), (True, False), (True, True)
+        }  # fmt: skip
+
+
+IMPORT = """
+import os, socket
+asked = []
+def refuse(*given, **named):
+    asked.append(given[:1])
+    raise OSError("no network")
+socket.getaddrinfo = socket.create_connection = refuse
+socket.socket.connect = refuse
+import figureground.data.augmentation
+print(os.environ["NO_ALBUMENTATIONS_UPDATE"], len(asked))
+"""
+
+
+def test_importing_asks_no_network():
+    environment = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
+    result = subprocess.run([sys.executable, "-c", IMPORT], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["1", "0"]

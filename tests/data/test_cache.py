@@ -1,0 +1,266 @@
+import errno
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from figureground.data import open_dataset
+from figureground.data.cache import CachedDataset, cached, clear_cache
+from figureground.data.dataset import FileDataset, Pair
+from figureground.errors import FiguregroundError
+from figureground.images import read_levels
+from figureground.preprocessing import Preprocessing
+
+SMALL = Preprocessing((32, 40))
+PIXELS = 32 * 40
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Three photographs with masks, as pairs."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for name in "abc":
+        pair = Pair(name, tmp_path / f"{name}.png", tmp_path / f"{name}-mask.png")
+        Image.fromarray(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(pair.image)
+        Image.fromarray(rng.integers(0, 2, (50, 60), dtype=np.uint8)).save(pair.mask)
+        pairs.append(pair)
+    return pairs
+
+
+def opened(pairs, name="mine"):
+    return FileDataset(name, "train", pairs, read_levels)
+
+
+def entries(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def refuse(*_):
+    raise AssertionError("the source was read")
+
+
+def test_samples_are_those_of_the_source_at_the_networks_size(files, folder):
+    source = opened(files)
+    dataset = cached(source, SMALL, folder)
+    assert isinstance(dataset, CachedDataset)
+    assert (dataset.name, dataset.split, dataset.foreground) == ("mine", "train", "foreground")
+    assert list(dataset.names) == ["a", "b", "c"]
+    assert len(dataset) == 3
+    for index in range(3):
+        expected, sample = source[index], dataset[index]
+        assert sample.name == expected.name
+        assert sample.image.shape == (32, 40, 3)
+        assert np.array_equal(sample.image, SMALL.resize_image(expected.image))
+        assert np.array_equal(sample.labels, SMALL.resize_labels(expected.labels))
+
+
+def test_the_second_time_the_source_is_not_read(files, folder, monkeypatch):
+    first = cached(opened(files), SMALL, folder)
+    monkeypatch.setattr(FileDataset, "__getitem__", refuse)
+    again = cached(opened(files), SMALL, folder)
+    assert isinstance(again, CachedDataset)
+    assert again.fingerprint() == first.fingerprint()
+    for index in range(3):
+        assert np.array_equal(first[index].image, again[index].image)
+        assert np.array_equal(first[index].labels, again[index].labels)
+
+
+def _nothing(pairs):
+    return opened(pairs), SMALL
+
+
+def _touched_image(pairs):
+    os.utime(pairs[1].image, (1, 1))
+    return opened(pairs), SMALL
+
+
+def _touched_mask(pairs):
+    os.utime(pairs[2].mask, (1, 1))
+    return opened(pairs), SMALL
+
+
+def _rewritten(pairs):
+    Image.new("RGB", (60, 50), (1, 2, 3)).save(pairs[0].image)
+    return opened(pairs), SMALL
+
+
+def _fewer(pairs):
+    return opened(pairs[:2]), SMALL
+
+
+def _other_size(pairs):
+    return opened(pairs), Preprocessing((40, 32))
+
+
+def _other_mean(pairs):
+    return opened(pairs), Preprocessing((32, 40), mean=(0.1, 0.2, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [(_nothing, 1), (_other_mean, 1)]
+    + [(change, 2) for change in (_touched_image, _touched_mask, _rewritten, _fewer, _other_size)],
+)
+def test_an_entry_is_made_anew_when_something_changed(files, folder, change, count):
+    before = cached(opened(files), SMALL, folder)
+    source, preprocessing = change(files)
+    after = cached(source, preprocessing, folder)
+    assert len(entries(folder)) == count
+    assert (after.fingerprint() != before.fingerprint()) == (count == 2)
+    for index in range(len(after)):
+        assert np.array_equal(after[index].image, preprocessing.resize_image(source[index].image))
+
+
+FILL = """
+import sys, time
+from pathlib import Path
+from figureground.data import open_dataset
+from figureground.data.cache import cached
+from figureground.data.synthetic import Synthetic
+from figureground.preprocessing import Preprocessing
+
+reads = []
+draw = Synthetic.__getitem__
+Synthetic.__getitem__ = lambda self, index: (reads.append(index), time.sleep(0.01), draw(self, index))[-1]
+folder, ready, go = map(Path, sys.argv[1:])
+ready.touch()
+while not go.exists():
+    time.sleep(0.005)
+dataset = cached(open_dataset("synthetic:n=20,size=64", "train"), Preprocessing((32, 40)), folder)
+print(type(dataset).__name__, len(reads), int(sum(int(dataset[i].image.sum()) for i in range(len(dataset)))))
+"""
+
+
+def test_two_processes_at_once_make_one_entry(tmp_path, folder):
+    ready, go = [tmp_path / "ready-0", tmp_path / "ready-1"], tmp_path / "go"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", FILL, folder, own, go], stdout=subprocess.PIPE, text=True)
+        for own in ready
+    ]
+    deadline = time.monotonic() + 60
+    while not all(path.exists() for path in ready) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    go.touch()
+    said = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+
+    source = open_dataset("synthetic:n=20,size=64", "train")
+    total = sum(int(SMALL.resize_image(source[index].image).sum()) for index in range(16))
+    assert [words[0] for words in said] == ["CachedDataset"] * 2
+    assert sorted(int(words[1]) for words in said) == [0, 16]  # one filled it, the other waited
+    assert [int(words[2]) for words in said] == [total] * 2
+    (entry,) = entries(folder)
+    assert sorted(os.listdir(folder / entry)) == ["entry.json", "images.npy", "labels.npy"]
+
+
+def test_the_least_recently_used_entry_goes(files, folder):
+    limit = int(2.5 * 3 * PIXELS * 4)  # of bytes: two entries and a half
+    oldest = cached(opened(files, "first"), SMALL, folder, limit=limit).fingerprint()
+    second = cached(opened(files, "second"), SMALL, folder, limit=limit).fingerprint()
+    os.utime(folder / oldest, (1000, 1000))
+    os.utime(folder / second, (2000, 2000))
+    cached(opened(files, "first"), SMALL, folder, limit=limit)  # used again
+    third = cached(opened(files, "third"), SMALL, folder, limit=limit).fingerprint()
+    assert entries(folder) == sorted([oldest, third])
+
+
+def test_entries_stay_while_there_is_room(files, folder):
+    names = [cached(opened(files, name), SMALL, folder).fingerprint() for name in ("first", "second", "third")]
+    assert entries(folder) == sorted(names)
+
+
+def test_an_entry_beyond_the_limit_is_not_made(files, folder, caplog):
+    source = opened(files)
+    with caplog.at_level(logging.WARNING):
+        assert cached(source, SMALL, folder, limit=3 * PIXELS * 4 - 1) is source
+    assert "mine (train) needs" in caplog.text
+    assert str(folder) in caplog.text
+    assert entries(folder) == []
+    assert cached(source, SMALL, folder, limit=3 * PIXELS * 4) is not source
+
+
+def test_a_full_disk_is_a_warning(files, folder, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", full)
+    source = opened(files)
+    with caplog.at_level(logging.WARNING):
+        assert cached(source, SMALL, folder) is source
+    assert f"no cache in {folder} (No space left on device)" in caplog.text
+    monkeypatch.undo()
+    assert isinstance(cached(source, SMALL, folder), CachedDataset)
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(files, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    source = opened(files)
+    with caplog.at_level(logging.WARNING):
+        assert cached(source, SMALL, tmp_path / "file" / "cache") is source
+    assert "no cache in" in caplog.text
+
+
+def test_a_broken_sample_leaves_no_entry(files, folder):
+    content = files[1].image.read_bytes()
+    files[1].image.write_bytes(b"")
+    with pytest.raises(FiguregroundError, match=r"b\.png is empty"):
+        cached(opened(files), SMALL, folder)
+    assert entries(folder) == []
+    files[1].image.write_bytes(content)
+    assert len(cached(opened(files), SMALL, folder)) == 3
+
+
+def test_broken_samples_are_counted(files, folder):
+    for pair in files[:2]:
+        pair.image.write_bytes(b"")
+    with pytest.raises(FiguregroundError, match=r"2 of 3 samples cannot be read: .*a\.png.*b\.png"):
+        cached(opened(files), SMALL, folder)
+
+
+def test_what_a_killed_process_left_is_overwritten(files, folder):
+    name = cached(opened(files), SMALL, folder).fingerprint()
+    (folder / name).rename(folder / f"{name}.partial")
+    dataset = cached(opened(files), SMALL, folder)
+    assert entries(folder) == [name]
+    assert np.array_equal(dataset[2].image, SMALL.resize_image(opened(files)[2].image))
+
+
+def test_clear_cache_tells_what_there_was(files, folder):
+    assert clear_cache(folder) == (0, 0)
+    for name in ("first", "second"):
+        cached(opened(files, name), SMALL, folder)
+    there = sum(path.stat().st_size for path in folder.glob("*/*"))
+    assert there > 2 * 3 * PIXELS * 4
+    assert clear_cache(folder) == (2, there)
+    assert entries(folder) == []
+    assert clear_cache(folder) == (0, 0)
+
+
+def test_a_pickle_holds_no_pixels(files, folder):
+    dataset = cached(opened(files), SMALL, folder)
+    before = dataset[1]
+    content = pickle.dumps(dataset)
+    assert len(content) < 2000 < 3 * PIXELS * 4
+    copy = pickle.loads(content)
+    assert copy[1].name == "b"
+    assert np.array_equal(copy[1].image, before.image)
+    assert np.array_equal(copy[1].labels, before.labels)
+
+
+def test_what_is_open_outlives_its_entry(files, folder):
+    dataset = cached(opened(files), SMALL, folder)
+    expected = SMALL.resize_image(opened(files)[0].image)
+    clear_cache(folder)
+    assert np.array_equal(dataset[0].image, expected)

@@ -1,0 +1,104 @@
+import pytest
+import torch
+
+from figureground.errors import FiguregroundError
+from figureground.models import MODELS, create_model
+from figureground.models.resnet34_unet import ResNet34Encoder
+
+# (name, arguments, parameters); the small ones keep the other tests fast
+FULL = [("unet", {}, 31_043_521), ("resnet34_unet", {}, 33_867_649)]
+CASES = [("unet", {"base_width": 8}), ("resnet34_unet", {})]
+SIZES = [(33, 47), (250, 333), (256, 256), (32, 32)]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def test_every_model_is_tested():
+    assert {name for name, _ in CASES} == set(MODELS) == {name for name, _, _ in FULL}
+
+
+@pytest.mark.parametrize(("name", "arguments", "parameters"), FULL)
+def test_parameter_count(name, arguments, parameters):
+    assert sum(p.numel() for p in create_model(name, arguments).parameters()) == parameters
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_output_has_the_size_of_the_input_and_is_finite(name, arguments, size):
+    model = create_model(name, arguments).eval()
+    with torch.inference_mode():
+        logits = model(torch.randn(1, 3, *size))
+    assert logits.shape == (1, 1, *size)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_every_parameter_receives_a_gradient(name, arguments):
+    model = create_model(name, arguments)
+    model(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert without == []
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_state_dict_round_trip(name, arguments):
+    model, other = create_model(name, arguments).eval(), create_model(name, arguments).eval()
+    images = torch.randn(1, 3, 48, 64)
+    with torch.inference_mode():
+        assert not torch.equal(model(images), other(images))
+        other.load_state_dict(model.state_dict())
+        assert torch.equal(model(images), other(images))
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_an_image_alone_equals_itself_in_a_batch(name, arguments):
+    model = create_model(name, arguments).eval()
+    images = torch.randn(3, 3, 40, 56)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images[1:2]), model(images)[1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_resnet_encoder_is_torchvisions():
+    from torchvision.models import resnet34
+
+    theirs = resnet34().eval()
+    ours = ResNet34Encoder().eval()
+    ours.load_state_dict({name: t for name, t in theirs.state_dict().items() if not name.startswith("fc.")})
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        x = theirs.layer1(theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(images)))))
+        expected = theirs.layer4(theirs.layer3(theirs.layer2(x)))
+        torch.testing.assert_close(ours(images)[3], expected)
+
+
+def test_imagenet_weights_are_loaded(monkeypatch):
+    weights = {name: torch.full_like(t, 0.25) for name, t in ResNet34Encoder().state_dict().items()}
+    monkeypatch.setattr("figureground.models.resnet34_unet.imagenet_weights", lambda architecture: weights)
+    model = create_model("resnet34_unet", {"pretrained": True})
+    assert model.encoder.conv1.weight.unique().item() == 0.25
+
+
+def test_imagenet_weights_without_a_network(monkeypatch):
+    from urllib.error import URLError
+
+    def offline(*arguments, **settings):
+        raise URLError("no route")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(FiguregroundError, match=r"resnet34 could not be downloaded.*leave out --pretrained"):
+        create_model("resnet34_unet", {"pretrained": True})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("vnet", {}, "no model 'vnet'; expected one of: unet, resnet34_unet"),
+        ("unet", {"width": 3}, "model 'unet' has no argument width; it has: base_width"),
+    ],
+)
+def test_unknown_models_and_arguments_are_refused(name, arguments, message):
+    with pytest.raises(FiguregroundError, match=message):
+        create_model(name, arguments)

@@ -1,0 +1,131 @@
+"""The lab report's commands, as they are written there, from a copy of ``src/`` with its ``dataset/`` beside it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from figureground.data.synthetic import Synthetic
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A copy of the sources beside 12 images for training and 3 for testing, in the official layout."""
+    root = tmp_path_factory.mktemp("lab")
+    shutil.copytree(SOURCE, root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    images, trimaps = root / "dataset" / "images", root / "dataset" / "annotations" / "trimaps"
+    images.mkdir(parents=True)
+    trimaps.mkdir(parents=True)
+    samples = Synthetic("train", n=20, size=64)
+    lists = {"trainval": range(12), "test": range(12, 15)}
+    for name, indices in lists.items():
+        (trimaps.parent / f"{name}.txt").write_text("".join(f"cat_{index} 1 1 1\n" for index in indices))
+        for index in indices:
+            Image.fromarray(samples[index].image).save(images / f"cat_{index}.jpg")
+            Image.fromarray(np.where(samples[index].mask, 1, 2).astype(np.uint8)).save(trimaps / f"cat_{index}.png")
+    return root
+
+
+def run(root, *command, fails=False):
+    environment = {**os.environ, "MPLBACKEND": "agg", "HOME": str(root)}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=root / "src",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode != 0) == fails, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(root):
+    return {
+        "unet": run(root, "train.py", "--model", "unet", "--epochs", 1, "--batch_size", 4, "--learning-rate", "1e-4"),
+        "resnet": run(root, "train.py", "--model", "resnet", "-e", 1, "-b", 5, "-lr", "1e-4"),
+    }
+
+
+@pytest.mark.parametrize(("model", "parameters"), [("unet", 31_043_521), ("resnet", 33_867_649)])
+def test_train_saves_the_best_weights_under_the_reports_name(root, trained, model, parameters):
+    state = torch.load(root / "saved_models" / f"best_{model}.pth", weights_only=True)
+    learned = [name for name in state if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    assert sum(state[name].numel() for name in learned) == parameters
+    assert re.search(
+        r"epoch 1/1 +train loss \d\.\d+ +valid loss \d\.\d+ +valid Dice \d\.\d+ +\d+\.\d s", trained[model]
+    )
+    assert (root / "runs" / f"report-{model}" / "history.png").is_file()
+
+
+@pytest.mark.parametrize("model", ["unet", "resnet"])
+def test_evaluate(root, trained, model):
+    weights = root / "saved_models" / f"best_{model}.pth"
+    settings = ["--model_path", weights, "--model_type", model, "--mode", "test", "--batch_size", 1]
+    output = run(root, "evaluate.py", "--data_path", root / "dataset", *settings)
+    assert re.search(r"test Dice [01]\.\d{4} \[[01]\.\d{4}, [01]\.\d{4}\] .*n=3", output)
+
+
+def test_inference(root, trained, tmp_path):
+    settings = [
+        "--data_path",
+        root / "dataset",
+        "--mode",
+        "test",
+        "--num_samples",
+        5,
+        "--save_dir",
+        tmp_path,
+        "--no_show",
+    ]
+    output = run(
+        root, "inference.py", "--model", root / "saved_models/best_resnet.pth", "--model_type", "resnet", *settings
+    )
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"cat_{index}_{kind}.png" for index in (12, 13, 14) for kind in ("mask", "overlay")}
+    assert all(name in output for name in names)
+    with Image.open(tmp_path / "cat_12_mask.png") as mask:
+        assert mask.size == (64, 64)
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+def test_test_models(root, trained):
+    output = run(root, "test_models.py", "--model", "unet", "--image_index", 2)
+    assert re.search(r"Dice [01]\.\d{4}, picture: unet-test-2\.png", output)
+    with Image.open(root / "src" / "unet-test-2.png") as picture:
+        assert picture.width > picture.height
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train.py", "--data_path", "nowhere"], "error: nowhere: no such folder"),
+        (["evaluate.py", "--model_path", "none.pth"], "error: none.pth: no such file"),
+        (["test_models.py", "--image_index", "3"], "error: there is no test image 3; expected 0 to 2"),
+        (["evaluate.py", "--model_path", "../saved_models/best_resnet.pth"], "does not fit the model 'unet'"),
+    ],
+)
+def test_wrong_input_is_one_line(root, trained, command, message):
+    assert message in run(root, *command, fails=True)
+
+
+def test_the_reports_helpers_are_public():
+    import figureground
+
+    logits = torch.tensor([[[[3.0, -3.0]]], [[[3.0, 3.0]]]])
+    target = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 0.0]]]])
+    assert figureground.dice_score(logits, target) == pytest.approx((1 + 2 / 3) / 2)
+    image = figureground.tensor_to_image(torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1))
+    assert image.tolist() == [[[0, 128, 255]]]
+    assert callable(figureground.show_prediction)

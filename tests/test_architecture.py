@@ -1,0 +1,133 @@
+"""The design's directions between the rooms, held to by walking the imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import figureground
+
+PACKAGE = Path(figureground.__file__).parent
+LEAVES = {"errors", "labels", "version", "images"}
+ALLOWED = {
+    "errors": set(),
+    "labels": set(),
+    "version": set(),
+    "images": {"errors"},
+    "config": {"errors"},
+    "preprocessing": set(),
+    "metrics": {"labels"},
+    "losses": {"labels"},
+    "models": {"errors"},
+    "bundle": {"config", "errors", "images"},
+    "data": {"preprocessing"} | LEAVES,
+    "prediction": {"preprocessing", "bundle", "config", "models"} | LEAVES,
+    "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
+    "training": {"data", "models", "losses", "metrics", "bundle", "config", "preprocessing"} | LEAVES,
+}
+TOP = {"__init__", "cli", "demo", "lab_report"}  # may import everything
+TORCH_FREE = {
+    "errors",
+    "labels",
+    "version",
+    "images",
+    "config",
+    "preprocessing",
+    "metrics",
+    "bundle",
+    "prediction",
+    "cli",
+}
+TORCH_ENGINE = "prediction/engines/torch_engine.py"
+
+
+def imported(path: Path) -> set[str]:
+    """All modules that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    here = room(path)
+    if here in TOP:
+        return
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("figureground.")}
+    forbidden = rooms - ALLOWED[here] - {here}
+    assert not forbidden, f"{path.name} in {here} may not import {forbidden}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if room(p) in TORCH_FREE], ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_torch_stays_in_the_torch_engine(path):
+    if path.relative_to(PACKAGE).as_posix() != TORCH_ENGINE:
+        assert not {name for name in imported(path) if name.split(".")[0] in {"torch", "lightning", "torchvision"}}
+
+
+def test_albumentations_stays_in_one_module():
+    users = [p.name for p in SOURCES if any(n.split(".")[0] == "albumentations" for n in imported(p))]
+    assert users == ["augmentation.py"]
+
+
+def test_every_room_has_a_direction():
+    assert {room(path) for path in SOURCES} - TOP == set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "statement", ["import figureground", "import figureground.cli", "import figureground.prediction"]
+)
+def test_importing_does_not_load_what_is_slow(statement):
+    slow = "{'torch', 'lightning', 'albumentations', 'matplotlib', 'scipy', 'pandas', 'onnxruntime'}"
+    code = f"import sys; {statement}; print(*({slow} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == ""
+
+
+def test_public_names():
+    assert sorted(figureground.__all__) == [
+        "BundleInfo",
+        "DataConfig",
+        "Dataset",
+        "Evaluation",
+        "FiguregroundError",
+        "MODELS",
+        "ModelConfig",
+        "Prediction",
+        "Preprocessing",
+        "PreprocessingConfig",
+        "Run",
+        "Sample",
+        "Segmenter",
+        "TrainConfig",
+        "__version__",
+        "create_model",
+        "dice_score",
+        "evaluate",
+        "load",
+        "open_dataset",
+        "resume",
+        "show_prediction",
+        "tensor_to_image",
+        "train",
+    ]
+    for name in figureground.__all__:
+        assert getattr(figureground, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'undice'"):
+        _ = figureground.undice

@@ -1,0 +1,120 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from figureground.bundle import BundleInfo, DataSummary, parse_info, read_info, read_tensors, write_bundle
+from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
+from figureground.errors import FiguregroundError
+
+INFO = BundleInfo(
+    model=ModelConfig("unet", {"base_width": 16}),
+    preprocessing=PreprocessingConfig((64, 96), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
+    operating_point=OperatingPoint(0.4, 1.5, "valid"),
+    data=DataSummary("pets", {"train": 80, "valid": 10}, "ignore"),
+    scores={"valid": {"dice": 0.875, "images": 10}},
+    licence="CC BY-SA 4.0 – ©",
+    figureground="0.1.0",
+)
+TENSORS = {
+    "stem.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    "stem.count": np.array(7, np.int64),
+    "half": np.array([1.5, -2], np.float16),
+    "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,  # not contiguous
+}
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "models" / "cat.safetensors"
+    write_bundle(path, TENSORS, INFO)
+    assert read_info(path) == INFO
+    tensors = read_tensors(path)
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert tensors[name].dtype == tensor.dtype
+        assert np.array_equal(tensors[name], tensor)
+    assert os.listdir(path.parent) == ["cat.safetensors"]
+
+
+def test_defaults_round_trip(tmp_path):
+    write_bundle(tmp_path / "m.safetensors", {}, BundleInfo())
+    assert read_info(tmp_path / "m.safetensors") == BundleInfo()
+
+
+def test_another_bundle_is_replaced(tmp_path):
+    path = tmp_path / "m.safetensors"
+    write_bundle(path, TENSORS, INFO)
+    write_bundle(path, {"only": np.zeros(1, np.float32)}, BundleInfo(licence="MIT"))
+    assert list(read_tensors(path)) == ["only"]
+    assert read_info(path).licence == "MIT"
+
+
+def _nothing(path):
+    pass
+
+
+def _text(path):
+    path.write_text("these are no weights, but a few words that somebody has saved here")
+
+
+def _empty(path):
+    path.touch()
+
+
+def _truncated(path):
+    write_bundle(path, TENSORS, INFO)
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _cut_in_the_header(path):
+    write_bundle(path, TENSORS, INFO)
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("read", [read_info, read_tensors])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_nothing, "no such file"),
+        (_text, "not a readable .safetensors bundle"),
+        (_empty, "not a readable .safetensors bundle"),
+        (_truncated, "not a readable .safetensors bundle"),
+        (_cut_in_the_header, "not a readable .safetensors bundle"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, make, words, read):
+    path = tmp_path / "cat.safetensors"
+    make(path)
+    with pytest.raises(FiguregroundError) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (None, "not a figureground bundle (no metadata)"),
+        ({"format": "pt"}, "not a figureground bundle (no metadata)"),
+        ({"figureground": '{"model": '}, "its metadata is damaged"),
+        ({"figureground": "[1, 2]"}, "expected settings by name"),
+        ({"figureground": json.dumps({"format_version": 2})}, "bundle format 2; this version reads up to 1. Update"),
+        ({"figureground": json.dumps({"format_version": 2, "colour": "new"})}, "Update figureground"),
+        ({"figureground": json.dumps({"colour": "new"})}, "unknown setting 'colour'"),
+        ({"figureground": json.dumps({"preprocessing": {"size": [1, 1]}})}, "expected at least 32 pixels"),
+        ({"figureground": json.dumps({"format_version": "one"})}, "format_version is 'one'"),
+    ],
+)
+def test_other_metadata_is_refused(tmp_path, metadata, words):
+    path = tmp_path / "cat.safetensors"
+    save_file({"a": np.zeros(1, np.float32)}, path, metadata=metadata)
+    with pytest.raises(FiguregroundError) as caught:
+        read_info(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_info_from_json_text():
+    assert parse_info(json.dumps(plain(INFO)), "cat.onnx") == INFO

@@ -1,0 +1,163 @@
+"""The commands as a user gives them; each in a process of its own where start-up or exit status matters."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from figureground.cli import app
+from figureground.data.synthetic import Synthetic
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def figureground(*arguments, status=0):
+    command = [sys.executable, "-m", "figureground.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    """A folder with images and masks, divided by the user."""
+    root = tmp_path_factory.mktemp("my-pets")
+    for split, count in (("train", 12), ("valid", 3), ("test", 3)):
+        for kind in ("images", "masks"):
+            (root / kind / split).mkdir(parents=True)
+        samples = Synthetic("train", n=60, size=48)
+        for index in range(count):
+            Image.fromarray(samples[index].image).save(root / "images" / split / f"{index}.jpg")
+            Image.fromarray(samples[index].mask).save(root / "masks" / split / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(pets):
+    settings = ["--model", "unet", "--base-width", 4, "--size", 32, "-e", 2, "--cache", pets / "cache"]
+    output = figureground("train", "--data", pets, *settings, "--output", pets / "runs", "--name", "first")
+    assert re.search(r"test Dice 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\] .*n=3", output)
+    return pets / "runs" / "first"
+
+
+def test_help_is_fast():
+    figureground("--help")  # compiles what is not compiled yet
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        figureground("--help")
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1.5  # a wide bound against gross mistakes; the figure is in benchmarks/
+
+
+def test_version():
+    from figureground import __version__
+
+    assert figureground("--version").strip() == __version__
+
+
+def test_train_evaluate_predict(run, pets, tmp_path):
+    output = figureground("evaluate", run, "--data", pets, "--split", "test", "--json", tmp_path / "f.json")
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures == {**json.loads((run / "test.json").read_text()), "model": str(run)}
+    assert f"test Dice {figures['dice']['mean']:.4f}" in output
+    figureground("predict", run, pets / "images" / "test", "--output", tmp_path / "masks")
+    with Image.open(tmp_path / "masks" / "1.png") as mask:
+        assert (mask.mode, mask.size) == ("L", (48, 48))
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    latest = figureground("predict", run.parent / "latest", pets / "images" / "test", "--output", tmp_path / "masks")
+    assert "0 masks written" in latest
+    assert "3 were there" in latest
+
+
+def test_a_json_file_is_not_overwritten(run, pets, tmp_path):
+    (tmp_path / "f.json").write_text("mine")
+    message = figureground("evaluate", run, "--data", pets, "--json", tmp_path / "f.json", status=1)
+    assert "exists; choose another name or replace it with --overwrite" in message
+    assert (tmp_path / "f.json").read_text() == "mine"
+
+
+def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    whole = (pets / "images" / "test" / "1.jpg").read_bytes()
+    (photos / "good.jpg").write_bytes(whole)
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "empty.jpg").write_bytes(b"")
+    Image.new("RGB", (1, 1)).save(photos / "one.png")
+    output = figureground("predict", run, photos, "--output", tmp_path / "masks", status=1)
+    assert "2 masks written" in output
+    assert "2 could not be read" in output
+    assert re.search(r"skipped: .*cut.jpg cannot be decoded", output)
+    assert re.search(r"skipped: .*empty.jpg is empty \(0 bytes\)", output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["train", "--epochs", "many"], 2, "--epochs"),
+        (["train", "--epochs", "0"], 1, "epochs is 0; expected at least 1"),
+        (
+            ["train", "--recipe", "mine"],
+            1,
+            "mine: no such file, and no recipe of that name; recipes are: report, strong",
+        ),
+        (["train", "--model", "vnet"], 1, "there is no model 'vnet'"),
+        (["train", "--data", "nowhere"], 1, "nowhere: no such folder"),
+        (["train", "--precision", "half"], 1, "precision is 'half'; expected one of: auto, float32, bfloat16"),
+        (["train", "--resume", "nowhere"], 1, "nowhere holds no config.yaml"),
+        (["train", "--resume", "nowhere", "--epochs", "3"], 1, "--resume goes on with the run's own config.yaml"),
+        (["evaluate", "nowhere", "--data", "synthetic"], 1, "nowhere: no such model"),
+        (["evaluate", "nowhere", "--data", "synthetic", "--split", "tests"], 1, "there is no split 'tests'"),
+        (["predict", "nowhere", "none.jpg"], 1, "none.jpg: no such file or folder"),
+        (["data", "oxford-pet", "--root", "nowhere"], 1, "nowhere: no such folder"),
+        (["nothing"], 2, "No such command"),
+    ],
+)
+def test_wrong_input(arguments, status, message, tmp_path):
+    output = figureground(*arguments, *(["--output", tmp_path] if arguments[0] == "train" else []), status=status)
+    assert message in " ".join(output.split())
+
+
+def test_wrong_input_is_one_line_without_debug():
+    assert len(figureground("predict", "nowhere", "none.jpg", status=1).strip().splitlines()) == 1
+    command = [sys.executable, "-m", "figureground.cli", "--debug", "predict", "nowhere", "none.jpg"]
+    assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+def test_clear_cache(tmp_path):
+    result = CliRunner().invoke(app, ["data", "clear-cache", "--folder", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "0 entries removed" in result.output
+
+
+def test_demo(tmp_path, monkeypatch):
+    monkeypatch.setattr("figureground.demo.SETTINGS", {
+        "data": {"source": "synthetic:n=60,size=32", "cache": "off"},
+        "model": {"name": "unet", "arguments": {"base_width": 4}},
+        "preprocessing": {"size": [32, 32]}, "epochs": 1, "phases": [],
+    })  # fmt: skip
+    from figureground.demo import run_demo
+
+    lines = []
+    for _ in range(2):  # a second time replaces the first
+        run_demo(tmp_path, False, lines.append)
+    assert any("test Dice" in line for line in lines)
+    assert (tmp_path / "prediction.png").is_file()
+
+
+def test_every_command_of_the_readme_exists():
+    commands = re.findall(r"^(?:\$ )?figureground ([a-z-]+(?: [a-z-]+)?)", README.read_text(), re.MULTILINE)
+    assert commands
+    runner = CliRunner()
+    for command in commands:
+        words = command.split() if command.startswith("data ") else command.split()[:1]
+        assert runner.invoke(app, [*words, "--help"]).exit_code == 0, command

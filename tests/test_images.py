@@ -1,0 +1,295 @@
+import errno
+import gc
+import io
+import os
+import stat
+import warnings
+
+import numpy as np
+import PIL.Image
+import pytest
+from PIL import Image
+
+from figureground.errors import FiguregroundError
+from figureground.images import read_image, read_indices, read_levels, replacing, write_image
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def coded(picture, kind, **settings):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def plain_colour(mode, value, kind, **settings):
+    return coded(Image.new(mode, (16, 8), value), kind, **settings)
+
+
+def palette_png():
+    picture = Image.new("P", (16, 8), 1)
+    picture.putpalette([0, 0, 0, 10, 20, 30])
+    return coded(picture, "PNG")
+
+
+def palette_png_with_transparency():
+    picture = Image.new("P", (16, 8), 1)
+    picture.putpalette([0, 0, 0, 10, 20, 30])
+    return coded(picture, "PNG", transparency=bytes([255, 0]))
+
+
+def grey_16(value):
+    return coded(Image.fromarray(np.full((8, 16), value, np.uint16)), "PNG")
+
+
+@pytest.mark.usefixtures("_tolerate_files_closed_late")
+@pytest.mark.parametrize(
+    ("name", "content", "colour", "tolerance"),
+    [
+        ("rgb.jpg", plain_colour("RGB", (200, 100, 50), "JPEG", quality=100), (200, 100, 50), 2),
+        ("grey.jpg", plain_colour("L", 77, "JPEG", quality=100), (77, 77, 77), 1),
+        ("grey.png", plain_colour("L", 77, "PNG"), (77, 77, 77), 0),
+        ("bits.png", plain_colour("1", 1, "PNG"), (255, 255, 255), 0),
+        ("palette.png", palette_png(), (10, 20, 30), 0),
+        ("transparent.png", palette_png_with_transparency(), (10, 20, 30), 0),
+        ("rgba.png", plain_colour("RGBA", (9, 8, 7, 0), "PNG"), (9, 8, 7), 0),
+        ("grey-alpha.png", plain_colour("LA", (9, 0), "PNG"), (9, 9, 9), 0),
+        ("cmyk.jpg", plain_colour("CMYK", (0, 255, 255, 0), "JPEG", quality=100), RED, 3),
+        ("white16.png", grey_16(65535), (255, 255, 255), 0),
+        ("grey16.png", grey_16(257 * 7), (7, 7, 7), 0),
+        ("dark16.png", grey_16(100), (0, 0, 0), 0),
+        ("a-gif.jpg", plain_colour("P", 0, "GIF"), (0, 0, 0), 0),
+        ("photo.webp", plain_colour("RGB", GREEN, "WEBP", lossless=True), GREEN, 0),
+        ("photo.bmp", plain_colour("RGB", BLUE, "BMP"), BLUE, 0),
+        ("photo.tif", plain_colour("RGB", BLUE, "TIFF"), BLUE, 0),
+    ],
+)
+def test_every_kind_of_file_becomes_rgb(tmp_path, name, content, colour, tolerance):
+    path = tmp_path / name
+    path.write_bytes(content)
+    for source in (path, str(path), content):
+        image = read_image(source)
+        assert image.shape == (8, 16, 3)
+        assert image.dtype == np.uint8
+        assert np.abs(image.astype(int) - colour).max() <= tolerance
+
+
+@pytest.mark.usefixtures("_tolerate_files_closed_late")
+def test_gif_named_jpg_keeps_its_colours(tmp_path):
+    picture = Image.new("RGB", (4, 2), RED)
+    picture.putpixel((3, 1), BLUE)
+    path = tmp_path / "Abyssinian_34.jpg"
+    path.write_bytes(coded(picture, "GIF"))
+    image = read_image(path)
+    assert tuple(image[0, 0]) == RED
+    assert tuple(image[1, 3]) == BLUE
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape", "corner"),
+    [  # where the stored top left pixel of a 3 x 2 picture is when the photo stands upright
+        (1, (2, 3, 3), (0, 0)),
+        (3, (2, 3, 3), (1, 2)),
+        (6, (3, 2, 3), (0, 1)),
+        (8, (3, 2, 3), (2, 0)),
+    ],
+)
+def test_exif_orientation_is_applied(orientation, shape, corner):
+    picture = Image.new("RGB", (3, 2), BLUE)
+    picture.putpixel((0, 0), RED)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = read_image(coded(picture, "PNG", exif=exif))
+    assert image.shape == shape
+    assert np.argwhere((image == RED).all(-1)).tolist() == [list(corner)]
+
+
+def test_orientation_6_of_a_jpeg_moves_the_red_block():
+    stored = np.zeros((16, 48, 3), np.uint8)
+    stored[:, :16] = RED
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = read_image(coded(Image.fromarray(stored), "JPEG", exif=exif, quality=100))
+    assert image.shape == (48, 16, 3)
+    assert image[:14, :, 0].min() > 200
+    assert image[18:, :, 0].max() < 50
+
+
+def test_one_pixel():
+    assert read_image(coded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")).tolist() == [[[1, 2, 3]]]
+
+
+def test_first_picture_of_an_animation():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE)]
+    assert tuple(read_image(coded(frames[0], "GIF", save_all=True, append_images=frames[1:]))[0, 0]) == RED
+
+
+def test_a_picture_and_an_array_are_taken_as_they_are():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert read_image(pixels) is pixels
+    assert read_image(Image.fromarray(pixels)).tolist() == pixels.tolist()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(array):
+    with pytest.raises(FiguregroundError, match=r"expected \(H, W, 3\) uint8 RGB") as caught:
+        read_image(array)
+    assert str(array.shape) in str(caught.value)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def _tolerate_files_closed_late():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
+@pytest.mark.usefixtures("_tolerate_files_closed_late")
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.jpg", None, "no such file"),
+        ("empty.jpg", b"", "is empty (0 bytes)"),
+        ("cut.jpg", coded(Image.fromarray(NOISE), "JPEG")[:1500], "cannot be decoded"),
+        ("cut.png", coded(Image.fromarray(NOISE), "PNG")[:1500], "cannot be decoded"),
+        ("text.png", b"this is no picture", "is not an image"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, name, content, words):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    for read in (read_image, read_levels, read_indices):
+        with pytest.raises(FiguregroundError) as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+        assert words in str(caught.value)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    folder = tmp_path / "photo.jpg"
+    folder.mkdir()
+    with pytest.raises(FiguregroundError, match=r"photo\.jpg is a folder"):
+        read_image(folder)
+
+
+def test_permission_denied(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(PIL.Image, "open", refuse)
+    with pytest.raises(FiguregroundError, match=r"secret\.jpg may not be read \(permission denied\)"):
+        read_image(tmp_path / "secret.jpg")
+
+
+@pytest.mark.usefixtures("_tolerate_files_closed_late")
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(plain_colour("L", 0, "PNG"))
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(FiguregroundError, match=r"bomb\.png is too large"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (coded(Image.fromarray(np.array([[0, 255, 7]], np.uint8)), "PNG"), [[0, 255, 7]]),
+        (coded(Image.fromarray(np.array([[0, 65535, 300]], np.uint16)), "PNG"), [[0, 65535, 300]]),
+        (coded(Image.fromarray(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)), "PNG"), [[0, 255]]),
+        (coded(Image.fromarray(np.array([[False, True]])), "PNG"), [[0, 255]]),
+        (coded(Image.fromarray(np.array([[[128, 0, 0]]], np.uint8)), "PNG"), [[38]]),  # 0.299 * 128
+    ],
+)
+def test_grey_levels(tmp_path, content, expected):
+    path = tmp_path / "mask.png"
+    path.write_bytes(content)
+    assert read_levels(path).tolist() == expected
+
+
+def test_indices_of_a_palette_file_are_not_its_colours(tmp_path):
+    picture = Image.fromarray(np.array([[1, 2, 3]], np.uint8))
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    assert picture.mode == "P"
+    picture.save(tmp_path / "trimap.png")
+    assert read_indices(tmp_path / "trimap.png").tolist() == [[1, 2, 3]]
+    assert read_levels(tmp_path / "trimap.png").tolist() == [[76, 150, 29]]  # luminance of red, green, blue
+
+
+def test_replacing_renames_when_all_went_well(tmp_path):
+    path = tmp_path / "new" / "result.txt"
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert not path.exists()
+        assert partial.parent == path.parent
+        assert partial.suffix == ".txt"
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["result.txt"]
+
+
+def test_replacing_overwrites_and_gives_usual_permissions(tmp_path):
+    path = tmp_path / "result.txt"
+    path.write_text("old")
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    beside = tmp_path / "beside"
+    beside.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)
+
+
+def _write_half_and_fail(path, error):
+    with replacing(path) as partial:
+        partial.write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "becomes", "words"),
+    [
+        (ValueError("no"), ValueError, "no"),
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (OSError(errno.ENOSPC, "No space left on device"), FiguregroundError, "No space left on device"),
+    ],
+)
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error, becomes, words):
+    path = tmp_path / "result.txt"
+    path.write_text("old")
+    with pytest.raises(becomes) as caught:
+        _write_half_and_fail(path, error)
+    assert words in str(caught.value)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.txt"]
+
+
+def test_disk_full_names_the_file(tmp_path):
+    with pytest.raises(FiguregroundError, match=r"result\.txt could not be written.*nothing was changed") as caught:
+        _write_half_and_fail(tmp_path / "result.txt", OSError(errno.ENOSPC, "No space left on device"))
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_folder_that_is_a_file_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FiguregroundError, match="could not be written"):
+        write_image(tmp_path / "file" / "mask.png", np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 3), (2, 3, 4)])
+def test_written_images_read_back(tmp_path, shape):
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    write_image(tmp_path / "out.png", pixels)
+    with Image.open(tmp_path / "out.png") as picture:
+        assert np.asarray(picture).tolist() == pixels.tolist()

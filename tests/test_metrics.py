@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
+
+from figureground.metrics import counts, dice, dice_score, iou
+
+# prediction, labels, (tp, fp, fn), Dice, IoU
+TABLE = [
+    ([[1, 1], [0, 0]], [[1, 1], [0, 0]], (2, 0, 0), 1, 1),
+    ([[1, 1], [0, 0]], [[1, 0], [1, 0]], (1, 1, 1), 1 / 2, 1 / 3),
+    ([[1, 1], [1, 1]], [[1, 0], [0, 0]], (1, 3, 0), 2 / 5, 1 / 4),
+    ([[1, 0], [0, 0]], [[1, 1], [1, 0]], (1, 0, 2), 1 / 2, 1 / 3),
+    ([[1, 0], [0, 0]], [[0, 1], [0, 0]], (0, 1, 1), 0, 0),
+    ([[0, 0], [0, 0]], [[0, 0], [0, 0]], (0, 0, 0), 1, 1),
+    ([[0, 0], [0, 0]], [[1, 0], [0, 0]], (0, 0, 1), 0, 0),
+    ([[1, 0], [0, 0]], [[0, 0], [0, 0]], (0, 1, 0), 0, 0),
+    ([[1, 1], [0, 0]], [[1, 255], [255, 0]], (1, 0, 0), 1, 1),
+    ([[1, 1], [0, 1]], [[255, 0], [1, 1]], (1, 1, 1), 1 / 2, 1 / 3),
+    ([[1, 0], [1, 0]], [[255, 255], [255, 255]], (0, 0, 0), 1, 1),
+]
+
+
+@pytest.mark.parametrize("as_tensor", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize(("prediction", "labels", "numbers", "expected_dice", "expected_iou"), TABLE)
+def test_known_answers(as_tensor, prediction, labels, numbers, expected_dice, expected_iou):
+    found = counts(as_tensor(np.array([prediction], bool)), as_tensor(np.array([labels], np.uint8)))
+    assert tuple(int(number[0]) for number in found) == numbers
+    assert dice(*found) == pytest.approx([expected_dice])
+    assert iou(*found) == pytest.approx([expected_iou])
+
+
+def test_each_image_is_counted_by_itself():
+    predictions = np.array([row[0] for row in TABLE], bool)
+    labels = np.array([row[1] for row in TABLE], np.uint8)
+    found = counts(predictions, labels)
+    assert [tuple(map(int, row)) for row in zip(*found, strict=True)] == [row[2] for row in TABLE]
+    assert dice(*found) == pytest.approx([row[3] for row in TABLE])
+    assert iou(*found) == pytest.approx([row[4] for row in TABLE])
+
+
+def _random_masks():
+    rng = np.random.default_rng(7)
+    density = rng.uniform(0.05, 0.95, (20, 1, 1))
+    return rng.random((20, 17, 23)) < density, (rng.random((20, 17, 23)) < rng.permutation(density)).astype(np.uint8)
+
+
+def test_numpy_and_torch_give_the_same():
+    prediction, labels = _random_masks()
+    labels[:, :3] = 255
+    with_numpy = counts(prediction, labels)
+    with_torch = counts(torch.as_tensor(prediction), torch.as_tensor(labels))
+    for ours, theirs in zip(with_numpy, with_torch, strict=True):
+        assert ours.tolist() == theirs.tolist()
+    assert dice(*with_numpy).tolist() == dice(*with_torch).tolist()
+
+
+def test_what_is_left_out_counts_nowhere():
+    prediction, labels = _random_masks()
+    left_out = np.zeros(labels.shape, bool)
+    left_out[:, :3] = True
+    kept = counts(prediction[:, 3:], labels[:, 3:])
+    ignored = counts(prediction, np.where(left_out, np.uint8(255), labels))
+    flipped = counts(prediction ^ left_out, np.where(left_out, np.uint8(255), labels))
+    for a, b, c in zip(kept, ignored, flipped, strict=True):
+        assert a.tolist() == b.tolist() == c.tolist()
+
+
+def test_agreement_with_torchmetrics():
+    prediction, labels = _random_masks()
+    found = counts(prediction, labels)
+    for index in range(len(labels)):
+        pair = torch.as_tensor(prediction[index]).int(), torch.as_tensor(labels[index]).int()
+        assert dice(*found)[index] == pytest.approx(binary_f1_score(*pair).item(), abs=1e-6)
+        assert iou(*found)[index] == pytest.approx(binary_jaccard_index(*pair).item(), abs=1e-6)
+
+
+# Logits of two images: the first overlaps half (Dice 1/2), the second is right (Dice 1)
+LOGITS = [[[2.0, 0.1], [-0.1, -3.0]], [[-1.0, -1.0], [-1.0, 0.3]]]
+TARGET = [[[1, 0], [1, 0]], [[0, 0], [0, 1]]]
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 1, 2, 2)])
+@pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.float32])
+@pytest.mark.parametrize("as_tensor", [np.asarray, torch.as_tensor])
+def test_dice_score_is_the_mean_over_the_images(as_tensor, kind, shape):
+    logits = as_tensor(np.array(LOGITS, np.float32).reshape(shape))
+    target = as_tensor(np.array(TARGET, kind).reshape(shape))
+    assert dice_score(logits, target) == pytest.approx(0.75)  # all pixels together would give 2 * 2 / 6
+
+
+@pytest.mark.parametrize(
+    ("logits", "target", "expected"),
+    [
+        ([[[0.0, -1.0]]], [[[0, 0]]], 1.0),  # sigmoid(0) is 0.5, which is not above it
+        ([[[1e-6, -1.0]]], [[[1, 0]]], 1.0),
+        ([[[0.3, 0.4]]], [[[0, 1]]], 2 / 3),  # logits, not probabilities: both are above 0.5
+        ([[[-5.0, -5.0]]], [[[0, 1]]], 0.0),
+    ],
+)
+def test_dice_score_takes_logits(logits, target, expected):
+    assert dice_score(torch.tensor(logits), torch.tensor(target)) == pytest.approx(expected)
+
+
+def test_dice_score_takes_logits_with_a_gradient():
+    assert dice_score(torch.tensor(LOGITS, requires_grad=True), torch.tensor(TARGET)) == pytest.approx(0.75)
+
+
+def test_dice_score_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"\(2, 1, 4, 4\).*\(2, 4, 4\)"):
+        dice_score(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4))

@@ -1,0 +1,249 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from figureground.bundle import read_info, read_tensors
+from figureground.config import DataConfig, ModelConfig, Phase, PreprocessingConfig, TrainConfig, parse, read_settings
+from figureground.data import open_dataset
+from figureground.errors import FiguregroundError
+from figureground.evaluation import evaluate, score_run
+from figureground.prediction import load
+from figureground.training import free_folder, resume, train
+from figureground.training import module as module_file
+from figureground.training.datamodule import loaders
+from figureground.training.keeper import Interrupted, RunKeeper
+
+TINY = TrainConfig(
+    data=DataConfig("synthetic:n=40,size=32", cache="off"),
+    model=ModelConfig("unet", {"base_width": 4}),
+    preprocessing=PreprocessingConfig((32, 32)),
+    epochs=3,
+    batch_size=4,
+    learning_rate=1e-3,
+    precision="float32",
+)
+STRONG = replace(
+    TINY, optimizer="adamw", schedule="one_cycle", loss="bce_dice", augmentation="strong", ema_decay=0.9, clip=1.0
+)
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(folder):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(folder)]
+
+
+def test_a_run_leaves_what_the_design_says(tmp_path):
+    run = train(TINY, tmp_path / "runs" / "a")
+    assert {path.name.split(".")[0] for path in run.folder.iterdir()} >= {
+        "config", "model", "last", "metrics", "history", "events"
+    }  # fmt: skip
+    assert [row["epoch"] for row in rows(run.folder)] == ["1", "2", "3"]
+    assert (run.folder.parent / "latest").resolve() == run.folder.resolve()
+    with Image.open(run.folder / "history.png") as curves:
+        assert curves.size == (1080, 432)
+    assert parse(TrainConfig, read_settings(run.folder / "config.yaml")) == TINY
+    info = read_info(run.model)
+    assert info.data.splits == {"train": 32, "valid": 4}
+    assert info.scores["valid"]["epoch"] == run.best.epoch
+    assert info.preprocessing == TINY.preprocessing
+    assert not run.interrupted
+
+
+def test_the_same_configuration_gives_the_same_run(tmp_path):
+    first = train(STRONG, tmp_path / "a")
+    again = train(parse(TrainConfig, read_settings(first.folder / "config.yaml")), tmp_path / "b")
+    assert without_seconds(first.folder) == without_seconds(again.folder)
+    weights, same = read_tensors(first.model), read_tensors(again.model)
+    assert all(np.array_equal(weights[name], same[name]) for name in weights)
+    other = train(replace(STRONG, seed=1), tmp_path / "c")
+    assert without_seconds(other.folder) != without_seconds(first.folder)
+
+
+def test_training_learns(tmp_path):
+    config = replace(TINY, model=ModelConfig("unet", {"base_width": 8}), epochs=12, learning_rate=3e-3)
+    run = train(replace(config, data=DataConfig("synthetic:n=120,size=32", cache="off")), tmp_path / "a")
+    assert run.rows[-1].train_loss < 0.8 * run.rows[0].train_loss
+    assert run.best.valid_dice > 0.6
+
+
+@pytest.mark.parametrize("config", [TINY, STRONG, replace(STRONG, accumulate=2), replace(STRONG, schedule="cosine")])
+@pytest.mark.parametrize("stop_after", [3, 11])  # within the first epoch and within the second, of 8 batches each
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, config, stop_after):
+    whole = train(config, tmp_path / "whole")
+    steps = 0
+    original = module_file.SegmentationModule.training_step
+
+    def interrupting(self, batch, batch_index):
+        nonlocal steps
+        steps += 1
+        if steps == stop_after:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, batch, batch_index)
+
+    monkeypatch.setattr(module_file.SegmentationModule, "training_step", interrupting)
+    assert train(config, tmp_path / "parts").interrupted
+    parts = resume(tmp_path / "parts")
+    assert not parts.interrupted
+    assert without_seconds(parts.folder) == without_seconds(whole.folder)
+    expected, found = read_tensors(whole.model), read_tensors(parts.model)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+def test_an_interruption_between_epochs_is_resumed(tmp_path, monkeypatch):
+    whole = train(STRONG, tmp_path / "whole")
+    original = module_file.SegmentationModule.validation_step
+
+    def interrupting(self, batch, batch_index):
+        if self.current_epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+            monkeypatch.setattr(module_file.SegmentationModule, "validation_step", original)
+        original(self, batch, batch_index)
+
+    monkeypatch.setattr(module_file.SegmentationModule, "validation_step", interrupting)
+    run = train(STRONG, tmp_path / "parts")
+    assert run.interrupted
+    assert len(run.rows) == 2
+    resume(tmp_path / "parts")
+    assert without_seconds(tmp_path / "parts") == without_seconds(whole.folder)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    run = train(TINY, tmp_path / "a")
+    before = without_seconds(run.folder)
+    again = resume(run.folder)
+    assert (without_seconds(run.folder), len(again.rows), again.interrupted) == (before, 3, False)
+
+
+def test_smaller_images_first(tmp_path):
+    config = replace(TINY, preprocessing=PreprocessingConfig((64, 64)), phases=(Phase(0.34, 32), Phase(0.67, 48)))
+    data = open_dataset("synthetic:n=40,size=64", "train")
+    loader, valid = loaders(config, data, data, on_gpu=False)
+    sizes = []
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        sizes.append(next(iter(loader))[0].shape[-1])
+    assert (sizes, next(iter(valid))[0].shape[-1]) == ([32, 48, 64], 64)
+
+
+def test_batches_do_not_depend_on_workers():
+    data = open_dataset("synthetic:n=40,size=32", "train")
+    alone, _ = loaders(STRONG, data, data, on_gpu=False)
+    helped, _ = loaders(replace(STRONG, workers=1), data, data, on_gpu=False)
+    for (images, labels), (same_images, same_labels) in zip(alone, helped, strict=True):
+        assert torch.equal(images, same_images)
+        assert torch.equal(labels, same_labels)
+        assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_early_stopping(tmp_path):
+    run = train(replace(TINY, epochs=20, early_stopping=1, learning_rate=1e-12), tmp_path / "a")
+    assert len(run.rows) < 20
+    assert run.rows[-1].epoch - run.best.epoch == 1
+
+
+def test_a_loss_that_is_not_a_number_stops_with_a_message(tmp_path):
+    with pytest.raises(FiguregroundError, match=r"the loss is (nan|inf) in epoch \d+, batch \d+.*--learning-rate"):
+        train(replace(TINY, learning_rate=1e30), tmp_path / "a")
+
+
+def test_a_run_that_exists_is_not_overwritten(tmp_path):
+    run = train(replace(TINY, epochs=1), tmp_path / "a")
+    with pytest.raises(FiguregroundError, match=r"a exists.*--resume.*--overwrite"):
+        train(TINY, run.folder)
+    assert len(rows(run.folder)) == 1
+    train(replace(TINY, epochs=2), run.folder, overwrite=True)
+    assert len(rows(run.folder)) == 2
+    assert free_folder(tmp_path, "a") == tmp_path / "a-2"
+
+
+def test_a_wrong_data_folder_leaves_no_run_behind(tmp_path):
+    with pytest.raises(FiguregroundError, match="no such folder"):
+        train(replace(TINY, data=DataConfig(str(tmp_path / "none"))), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_resume_needs_a_run(tmp_path):
+    with pytest.raises(FiguregroundError, match=r"holds no config.yaml"):
+        resume(tmp_path)
+
+
+def test_a_full_disk_ends_with_a_message_and_keeps_what_was_there(tmp_path, monkeypatch):
+    import errno
+
+    run = train(replace(TINY, epochs=2), tmp_path / "a")
+    (run.folder / "last.ckpt").rename(tmp_path / "kept.ckpt")
+    (tmp_path / "kept.ckpt").rename(run.folder / "last.ckpt")
+    before = (run.folder / "last.ckpt").read_bytes()
+    original = torch.save
+
+    def full(content, target, *arguments, **settings):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(FiguregroundError, match=r"last.ckpt could not be written \(No space left on device\)"):
+        train(replace(TINY, epochs=2), tmp_path / "b")
+    monkeypatch.setattr(torch, "save", original)
+    assert (run.folder / "last.ckpt").read_bytes() == before
+    assert [path.name for path in (tmp_path / "b").iterdir() if path.name.startswith(".")] == []
+
+
+def test_valid_dice_in_training_is_the_one_that_evaluation_gives(tmp_path):
+    run = train(TINY, tmp_path / "a")
+    evaluation = evaluate(load(run.folder), open_dataset(TINY.data.source, "valid"))
+    assert evaluation.dice.mean == pytest.approx(run.best.valid_dice, abs=1e-3)
+
+
+def test_score_run_writes_the_test_score(tmp_path):
+    run = train(replace(TINY, epochs=1), tmp_path / "a")
+    evaluation = score_run(run.folder)
+    figures = json.loads((run.folder / "test.json").read_text())
+    assert figures["n"] == 4
+    assert figures["dice"]["mean"] == evaluation.dice.mean
+    info = read_info(run.model)
+    assert info.scores["test"] == figures
+    assert info.data.splits == {"train": 32, "valid": 4, "test": 4}
+
+
+def test_the_first_of_equal_epochs_is_the_best():
+    keeper = RunKeeper.__new__(RunKeeper)
+    from figureground.training.history import EpochRow
+
+    keeper.rows = [EpochRow(n, 1, 1, dice, 1e-4, 1) for n, dice in ((1, 0.5), (2, 0.7), (3, 0.7))]
+    assert keeper.best.epoch == 2
+    assert not issubclass(Interrupted, KeyboardInterrupt)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_is_interrupted_in_its_first_epoch_and_resumed(tmp_path, number):
+    command = [sys.executable, "-m", "figureground.cli", "train"]
+    settings = ["--data", "synthetic:n=300,size=64", "--model", "unet", "--base-width", "4", "--size", "64", "-e", "2"]
+    place = ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path), "--name", "a"]
+    process = subprocess.Popen([*command, *settings, *place], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "a").glob("events*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, messages = process.communicate(timeout=120)
+    assert process.returncode == 130, messages
+    assert f"figureground train --resume {tmp_path / 'a'}" in messages
+    assert "Traceback" not in messages
+    done = subprocess.run([*command, "--resume", str(tmp_path / "a")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [row["epoch"] for row in rows(tmp_path / "a")] == ["1", "2"]
+    assert (tmp_path / "a" / "test.json").is_file()
