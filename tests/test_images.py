@@ -1,9 +1,7 @@
 import errno
-import gc
 import io
 import os
 import stat
-import warnings
 
 import numpy as np
 import PIL.Image
@@ -42,7 +40,6 @@ def grey_16(value):
     return coded(Image.fromarray(np.full((8, 16), value, np.uint16)), "PNG")
 
 
-@pytest.mark.usefixtures("_tolerate_files_closed_late")
 @pytest.mark.parametrize(
     ("name", "content", "colour", "tolerance"),
     [
@@ -74,7 +71,6 @@ def test_every_kind_of_file_becomes_rgb(tmp_path, name, content, colour, toleran
         assert np.abs(image.astype(int) - colour).max() <= tolerance
 
 
-@pytest.mark.usefixtures("_tolerate_files_closed_late")
 def test_gif_named_jpg_keeps_its_colours(tmp_path):
     picture = Image.new("RGB", (4, 2), RED)
     picture.putpixel((3, 1), BLUE)
@@ -148,15 +144,6 @@ def test_other_arrays_are_refused(array):
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def _tolerate_files_closed_late():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
-        gc.collect()
-
-
-@pytest.mark.usefixtures("_tolerate_files_closed_late")
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -194,7 +181,6 @@ def test_permission_denied(tmp_path, monkeypatch):
         read_image(tmp_path / "secret.jpg")
 
 
-@pytest.mark.usefixtures("_tolerate_files_closed_late")
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "bomb.png"
     path.write_bytes(plain_colour("L", 0, "PNG"))

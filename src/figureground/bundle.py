@@ -51,11 +51,15 @@ class BundleInfo:
 
 def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleInfo) -> None:
     """Write a bundle beside ``path`` and rename it into place."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with replacing(path) as partial:
-        save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(plain(info))})
+        try:
+            save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(plain(info))})
+        except SafetensorError as error:  # a full disk, among others
+            raise OSError(str(error)) from error
 
 
 def read_info(path: Path) -> BundleInfo:

@@ -94,6 +94,10 @@ class Phase:
     size: int
     """Height and width in pixels."""
 
+    def __post_init__(self) -> None:
+        require(0 < self.until <= 1, f"until is {self.until}; expected a share of the epochs, 0 to 1")
+        require(self.size >= 32, f"size is {self.size}; expected at least 32 pixels")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -248,7 +252,7 @@ def read_settings(source: str | Path) -> dict[str, Any]:
             raise FiguregroundError(
                 f"{source}: no such file, and no recipe of that name; recipes are: {', '.join(recipe_names())}"
             )
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     try:
         settings = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -18,6 +18,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from figureground.errors import FiguregroundError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+WRITABLE_SUFFIXES = {
+    "L": IMAGE_SUFFIXES,
+    "RGB": IMAGE_SUFFIXES,
+    "RGBA": (".png", ".webp", ".tif", ".tiff"),
+}
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 
@@ -62,9 +67,12 @@ def _decoding(source: ImageSource) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = source if isinstance(source, Image.Image) else Image.open(_file(source))
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
+            if isinstance(source, Image.Image):
+                upright = ImageOps.exif_transpose(source)
+            else:
+                with Image.open(_file(source)) as picture:
+                    picture.load()
+                    upright = ImageOps.exif_transpose(picture)
         yield upright
     except FileNotFoundError:
         raise FiguregroundError(f"{name}: no such file") from None
@@ -143,5 +151,12 @@ def _umask() -> int:
 
 def write_image(path: str | Path, pixels: NDArray[np.uint8]) -> None:
     """Write grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) uint8 as the format that the suffix names."""
-    with replacing(Path(path)) as partial:
-        Image.fromarray(pixels).save(partial)
+    path = Path(path)
+    picture = Image.fromarray(pixels)
+    if path.suffix.lower() not in WRITABLE_SUFFIXES.get(picture.mode, ()):
+        expected = ", ".join(WRITABLE_SUFFIXES[picture.mode])
+        raise FiguregroundError(
+            f"{path} cannot hold this picture ({picture.mode}); expected a name that ends in: {expected}"
+        )
+    with replacing(path) as partial:
+        picture.save(partial)

@@ -171,7 +171,7 @@ def _smoothed():
 
 def test_three_values_name_the_cause_and_the_remedy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = save(tmp_path / "a.png", _smoothed().astype(np.uint16)).relative_to(tmp_path)
+    path = save(tmp_path / "a.png", _smoothed()).relative_to(tmp_path)
     with pytest.raises(FiguregroundError) as caught:
         MaskReader([path])(path)
     assert str(caught.value) == (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from figureground.data.dataset import SPLITS, Dataset, Sample, Split
-from figureground.data.folder import open_folder
+from figureground.data.folder import SPLIT_FOLDERS, open_folder
 from figureground.data.oxford_pet import BORDER_LABELS, find_root, open_oxford_pet
 from figureground.data.synthetic import open_synthetic
 from figureground.errors import FiguregroundError
@@ -40,7 +40,9 @@ def open_dataset(
     pets = find_root(root)
     if pets is not None:
         return open_oxford_pet(pets, split, foreground)
-    if (root / "images").is_dir() or any((root / name / "images").is_dir() for name in ("train", "training")):
+    if (root / "images").is_dir() or any(
+        (root / name / "images").is_dir() for names in SPLIT_FOLDERS.values() for name in names
+    ):
         return open_folder(root, split, mask_threshold)
     found = sorted(path.name for path in root.iterdir())[:5]
     raise FiguregroundError(

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -81,10 +82,10 @@ def cached(
     Raises:
         FiguregroundError: samples that cannot be read; the first of them are named.
     """
-    entry = folder / _key(dataset, preprocessing)
     height, width = preprocessing.size
     need = len(dataset) * height * width * 4
     try:
+        entry = folder / _key(dataset, preprocessing)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             if not entry.is_dir():
@@ -114,8 +115,6 @@ def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, progress:
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir()
     shape = (len(dataset), *preprocessing.size)
-    images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (*shape, 3))
-    labels = np.lib.format.open_memmap(partial / "labels.npy", "w+", np.uint8, shape)
 
     def read(index: int) -> str | None:
         try:
@@ -127,6 +126,8 @@ def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, progress:
         return None
 
     try:
+        images = _new_array(partial / "images.npy", (*shape, 3))
+        labels = _new_array(partial / "labels.npy", shape)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             results = pool.map(read, range(len(dataset)))
             bar = tqdm(
@@ -136,13 +137,22 @@ def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, progress:
             problems = [problem for problem in bar if problem]
         if problems:
             summary = "" if len(problems) == 1 else f"{len(problems)} of {len(dataset)} samples cannot be read: "
-            raise FiguregroundError(summary + list_briefly(problems).replace(", mask", "; mask"))
+            raise FiguregroundError(summary + list_briefly(problems, separator="; "))
         images.flush()
         labels.flush()
         (partial / "entry.json").write_text(json.dumps({"data": dataset.name, "split": dataset.split}))
         partial.rename(entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """A mapped array whose place on the disk is taken now: a mapping that meets a full disk kills the process."""
+    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _make_room(folder: Path, limit: int) -> None:

@@ -124,7 +124,7 @@ def _size(pixels: NDArray[np.uint8]) -> str:
     return f"{pixels.shape[1]}×{pixels.shape[0]}"
 
 
-def list_briefly(names: Sequence[str], most: int = 3) -> str:
+def list_briefly(names: Sequence[str], most: int = 3, separator: str = ", ") -> str:
     """``a, b, c and 12 more``."""
-    shown = ", ".join(names[:most])
+    shown = separator.join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

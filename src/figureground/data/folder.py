@@ -158,7 +158,7 @@ def _too_many_values(path: Path, levels: NDArray[np.generic]) -> str:
     what = f"{values[1]} covers" if len(between) == 1 else f"The {len(between)} values between cover"
     guess = " an anti-aliased edge?" if share < 0.1 else " more than one class?"
     remedy = "Re-save it without smoothing" if share < 0.1 else "Keep one class"
-    half = int(values[0] + values[-1] + 1) // 2
+    half = (int(values[0]) + int(values[-1]) + 1) // 2
     return (
         f"mask '{path}' has values {{{shown}}}; expected two. {what} {share:.1%} of it:{guess} "
         f"{remedy} or pass --mask-threshold {half}."

@@ -127,7 +127,7 @@ class Interruption(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop within an epoch, when no gradients are waiting. Behind the last batch validation comes first."""
+        """Save and stop within an epoch, when no gradients wait. Behind the last batch validation comes first."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if self._signal is not None and stepped and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             save_checkpoint(trainer, self._folder)
