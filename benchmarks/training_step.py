@@ -110,7 +110,7 @@ def our_steps(config: TrainConfig, dataset: Dataset, steps: int, seed: int) -> l
     import torch
 
     from figureground.training.module import SegmentationModule
-    from figureground.training.run import _precision, _without_lightnings_advice
+    from figureground.training.trainer import make_trainer, without_advice
 
     ended: list[tuple[float, float]] = []
 
@@ -118,24 +118,11 @@ def our_steps(config: TrainConfig, dataset: Dataset, steps: int, seed: int) -> l
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             ended.append((time.perf_counter(), float(outputs["loss"])))
 
-    on_gpu = torch.cuda.is_available()
     torch.manual_seed(seed)
     module = SegmentationModule(config, steps)
-    with _without_lightnings_advice():
-        trainer = lightning.Trainer(
-            accelerator="gpu" if on_gpu else "cpu",
-            devices=1,
-            precision=_precision(config, on_gpu),
-            max_epochs=-1,
-            max_steps=steps,
-            callbacks=[Stopwatch()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-        )
-        trainer.fit(module, *our_loaders(config, dataset))
+    trainer = make_trainer(config, torch.cuda.is_available(), [Stopwatch()], epochs=-1, steps=steps)
+    with without_advice():
+        trainer.fit(module, our_loaders(config, dataset)[0])
     return ended
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -27,10 +21,10 @@ from figureground.training.datamodule import loaders, open_for_training
 from figureground.training.history import EpochRow
 from figureground.training.keeper import BEST, LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.module import SegmentationModule
+from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 from figureground.version import __version__
 
 CONFIG = "config.yaml"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,93 +110,41 @@ def _fit(
     config: TrainConfig, folder: Path, datasets: tuple[Dataset, Dataset], checkpoint: Path | None, progress: bool
 ) -> Run:
     """Train from the start, or from a checkpoint."""
-    train_data, valid_data = datasets
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
-    if config.device == "gpu" and not on_gpu:
-        raise FiguregroundError("there is no GPU that torch can use; leave out --device, or install a torch with CUDA")
+    on_gpu = uses_gpu(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    batches = loaders(config, train_data, valid_data, on_gpu)
+    batches = loaders(config, *datasets, on_gpu)
     module = SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate))
-
-    def describe(row: EpochRow) -> BundleInfo:
-        splits = {"train": len(train_data), "valid": len(valid_data)}
-        scores = {"valid": {"n": len(valid_data), "epoch": row.epoch, "dice": {"mean": row.valid_dice}}}
-        data = DataSummary(train_data.name, splits, train_data.foreground)
-        return BundleInfo(replace(config.model, arguments=_to_rebuild(config)), config.preprocessing, data=data,
-                          scores=scores, figureground=__version__)  # fmt: skip
-
-    keeper = RunKeeper(folder, describe, config.early_stopping)
+    keeper = RunKeeper(folder, lambda row: _describe(config, datasets, row), config.early_stopping)
     # The order counts: the keeper saves while the averaged weights are lent to the network, and an interruption comes
     # when the average has this batch's step.
-    callbacks: list[lightning.Callback] = [keeper]
-    if config.ema_decay is not None:
-        callbacks.append(averaging(config.ema_decay))
-    callbacks.append(Interruption(folder))
-    if progress:
-        callbacks.append(TQDMProgressBar(leave=False))
+    averages = [averaging(config.ema_decay)] if config.ema_decay is not None else []
+    bars = [TQDMProgressBar(leave=False)] if progress else []
+    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+    trainer = make_trainer(
+        config, on_gpu, [keeper, *averages, Interruption(folder), *bars], epochs=config.epochs, logger=logger
+    )
     interrupted = False
-    with _without_lightnings_advice():
-        trainer = lightning.Trainer(
-            accelerator="gpu" if on_gpu else "cpu",
-            devices=1,
-            precision=_precision(config, on_gpu),
-            max_epochs=config.epochs,
-            accumulate_grad_batches=config.accumulate,
-            gradient_clip_val=config.clip,
-            callbacks=callbacks,
-            logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
-            enable_checkpointing=False,
-            enable_progress_bar=progress,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
-        try:
+    try:
+        with without_advice():
             trainer.fit(module, *batches, ckpt_path=checkpoint, weights_only=True)
-        except Interrupted:
-            interrupted = True
+    except Interrupted:
+        interrupted = True
     return Run(folder, tuple(keeper.rows), interrupted)
 
 
-def _to_rebuild(config: TrainConfig) -> dict[str, object]:
-    """The model's arguments for a bundle, which brings its own weights: none are to be downloaded again."""
-    return {name: value for name, value in config.model.arguments.items() if name != "pretrained"}
-
-
-def _precision(config: TrainConfig, on_gpu: bool) -> Literal["bf16-mixed", "32-true"]:
-    """Lightning's name for the precision to train in."""
-    if config.precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if on_gpu else _cpu_multiplies_bfloat16()
-        return "bf16-mixed" if fast else "32-true"
-    return "bf16-mixed" if config.precision == "bfloat16" else "32-true"
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for it; where it is emulated, float32 is faster."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-@contextmanager
-def _without_lightnings_advice() -> Iterator[None]:
-    """Lightning's start-up lines and its advice on settings that are chosen here on purpose, kept from the user."""
-    names = ("lightning.pytorch", "lightning.fabric")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in (
-                ".*does not have many workers.*",  # on a CPU more would take time from the network
-                ".*dataloader is not resumable.*",  # ours is; Lightning's check looks at the wrapper
-                ".*Checkpoint directory .* exists.*",
-                ".*treespec.*is deprecated.*",
-            ):
-                warnings.filterwarnings("ignore", message)
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: EpochRow) -> BundleInfo:
+    """The metadata of the bundle of an epoch."""
+    train_data, valid_data = datasets
+    # A bundle brings its own weights: rebuilding its network must not download any.
+    arguments = {name: value for name, value in config.model.arguments.items() if name != "pretrained"}
+    splits = {"train": len(train_data), "valid": len(valid_data)}
+    return BundleInfo(
+        model=replace(config.model, arguments=arguments),
+        preprocessing=config.preprocessing,
+        data=DataSummary(train_data.name, splits, train_data.foreground),
+        scores={"valid": {"n": len(valid_data), "epoch": row.epoch, "dice": {"mean": row.valid_dice}}},
+        figureground=__version__,
+    )
 
 
 def free_folder(runs: Path, name: str) -> Path:

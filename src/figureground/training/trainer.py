@@ -1,0 +1,94 @@
+"""Lightning's Trainer with our settings: device, precision, and what it may say."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
+
+from figureground.config import TrainConfig
+from figureground.errors import FiguregroundError
+
+
+def make_trainer(
+    config: TrainConfig,
+    on_gpu: bool,
+    callbacks: Sequence[lightning.Callback],
+    *,
+    epochs: int,
+    steps: int = -1,
+    logger: Logger | None = None,
+) -> lightning.Trainer:
+    """A trainer that ends after ``epochs`` or ``steps`` (-1: no limit); files are the callbacks' work."""
+    with without_advice():
+        return lightning.Trainer(
+            accelerator="gpu" if on_gpu else "cpu",
+            devices=1,
+            precision=precision(config, on_gpu),
+            max_epochs=epochs,
+            max_steps=steps,
+            accumulate_grad_batches=config.accumulate,
+            gradient_clip_val=config.clip,
+            callbacks=list(callbacks),
+            logger=logger or False,
+            enable_checkpointing=False,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+
+
+def uses_gpu(config: TrainConfig) -> bool:
+    """Whether a run trains on a GPU.
+
+    Raises:
+        FiguregroundError: a GPU is asked for and there is none.
+    """
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    if config.device == "gpu" and not on_gpu:
+        raise FiguregroundError("there is no GPU that torch can use; leave out --device, or install a torch with CUDA")
+    return on_gpu
+
+
+def precision(config: TrainConfig, on_gpu: bool) -> Literal["bf16-mixed", "32-true"]:
+    """Lightning's name for the precision to train in."""
+    if config.precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if on_gpu else _cpu_multiplies_bfloat16()
+        return "bf16-mixed" if fast else "32-true"
+    return "bf16-mixed" if config.precision == "bfloat16" else "32-true"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; where it is emulated, float32 is faster."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Lightning's start-up lines and its advice on settings that are chosen here on purpose, kept from the user."""
+    names = ("lightning.pytorch", "lightning.fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                ".*does not have many workers.*",  # on a CPU more would take time from the network
+                ".*dataloader is not resumable.*",  # ours is; Lightning's check looks at the wrapper
+                ".*Checkpoint directory .* exists.*",
+                ".*treespec.*is deprecated.*",
+            ):
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
