@@ -16,10 +16,11 @@ from figureground.prediction import load
 from figureground.training import train
 
 SETTINGS = {
-    "data": {"source": "synthetic:n=500,size=128", "cache": "off"},
+    "data": {"source": "synthetic:n=800,size=96", "cache": "off"},
     "model": {"name": "unet", "arguments": {"base_width": 16}},
-    "preprocessing": {"size": [128, 128]},
-    "epochs": 8,
+    "preprocessing": {"size": [96, 96]},
+    "epochs": 10,
+    "augmentation": "report",
     "learning_rate": 3e-3,
     "phases": [],
 }
@@ -37,7 +38,7 @@ def run_demo(output: Path, progress: bool, say: Callable[[str], object]) -> None
     config = parse(TrainConfig, merge(read_settings("strong"), SETTINGS))
     if (output / "run").is_dir():
         shutil.rmtree(output / "run")
-    say("figureground: training a small U-Net on drawn figures (400 images of 128×128, 8 epochs)")
+    say("figureground: training a small U-Net on drawn figures (640 images of 96×96, 10 epochs)")
     run = train(config, output / "run", progress=progress)
     evaluation = score_run(run.folder, progress=progress)
     say(evaluation.summary())
