@@ -60,5 +60,4 @@ def dice_score(logits: Any, target: Any) -> float:
         raise ValueError(f"logits are {tuple(logits.shape)}, target is {tuple(target.shape)}; expected equal shapes")
     prediction = (logits > 0).reshape(-1, *logits.shape[-2:])  # sigmoid(x) > 0.5 exactly where x > 0
     figure = (target > 0.5).reshape(-1, *target.shape[-2:])
-    found = [(prediction & figure), (prediction & ~figure), (~prediction & figure)]
-    return float(dice(*(pixels.sum((-2, -1)).tolist() for pixels in found)).mean())
+    return float(dice(*(pixels.tolist() for pixels in counts(prediction, figure))).mean())

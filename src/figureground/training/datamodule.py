@@ -140,15 +140,13 @@ def loaders(
     config: TrainConfig, train: Dataset, valid: Dataset, on_gpu: bool
 ) -> tuple[ResumableLoader, DataLoader[Sample]]:
     """The two loaders of a training run."""
-    preprocessing = Preprocessing(config.preprocessing.size, config.preprocessing.resize)
-    normalising = Preprocessing(
-        config.preprocessing.size, config.preprocessing.resize, config.preprocessing.mean, config.preprocessing.std
-    )
+    given = config.preprocessing
+    preprocessing = Preprocessing(given.size, given.resize, given.mean, given.std)
     default = min(MOST_WORKERS, os.cpu_count() or 1) if on_gpu else 0
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": default if config.workers is None else config.workers,
-        "collate_fn": Collate(normalising),
+        "collate_fn": Collate(preprocessing),
         "pin_memory": on_gpu,
     }
     order = Shuffled(len(train), config.seed)

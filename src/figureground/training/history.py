@@ -33,6 +33,11 @@ class EpochRow:
         )
 
 
+def best_of(rows: Sequence[EpochRow]) -> EpochRow | None:
+    """The first row with the highest valid Dice; none of none."""
+    return max(rows, key=lambda row: row.valid_dice, default=None)
+
+
 def write_csv(path: Path, rows: Sequence[EpochRow]) -> None:
     """All rows, each epoch once."""
     with replacing(path) as partial, partial.open("w", newline="") as file:

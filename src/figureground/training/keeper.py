@@ -19,7 +19,7 @@ from torch import Tensor
 
 from figureground.bundle import BundleInfo, write_bundle
 from figureground.images import replacing
-from figureground.training.history import EpochRow, draw_history, write_csv
+from figureground.training.history import EpochRow, best_of, draw_history, write_csv
 from figureground.training.module import SegmentationModule
 
 BEST, LAST, METRICS, HISTORY = "model.safetensors", "last.ckpt", "metrics.csv", "history.png"
@@ -50,7 +50,7 @@ class RunKeeper(lightning.Callback):
     @property
     def best(self) -> EpochRow | None:
         """The first epoch with the highest valid Dice."""
-        return max(self.rows, key=lambda row: row.valid_dice, default=None)
+        return best_of(self.rows)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""

@@ -18,7 +18,7 @@ from figureground.errors import FiguregroundError
 from figureground.images import replacing
 from figureground.preprocessing import Preprocessing
 from figureground.training.datamodule import loaders, open_for_training
-from figureground.training.history import EpochRow
+from figureground.training.history import EpochRow, best_of
 from figureground.training.keeper import BEST, LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.module import SegmentationModule
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
@@ -45,7 +45,7 @@ class Run:
     @property
     def best(self) -> EpochRow | None:
         """The epoch whose model is kept."""
-        return max(self.rows, key=lambda row: row.valid_dice, default=None)
+        return best_of(self.rows)
 
 
 def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progress: bool = False) -> Run:
