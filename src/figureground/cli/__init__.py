@@ -1,0 +1,20 @@
+"""The ``figureground`` command, a file for each part of it.
+
+A command imports what it needs when it runs, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from figureground.cli import data, evaluate, predict, train  # noqa: F401 (importing them adds their commands)
+from figureground.cli.common import app, reporting_errors
+
+__all__ = ["app", "main", "reporting_errors"]
+
+
+def main() -> None:
+    """Run the command."""
+    debug = "--debug" in sys.argv
+    with reporting_errors(debug):
+        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

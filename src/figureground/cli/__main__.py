@@ -1,0 +1,5 @@
+"""``python -m figureground.cli``."""
+
+from figureground.cli import main
+
+main()

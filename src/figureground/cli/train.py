@@ -1,0 +1,152 @@
+"""``figureground train`` and ``figureground demo``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from figureground.cli.common import app, needs
+from figureground.errors import FiguregroundError
+
+if TYPE_CHECKING:
+    from figureground.config import TrainConfig
+    from figureground.training import Run
+
+TRAINING, DATA, RUN = "Training", "Data", "Run"  # panels of the help
+
+
+@app.command()
+def train(
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="A folder (its layout is recognised) or synthetic[:n=...,size=...,seed=...].", rich_help_panel=DATA
+        ),
+    ] = None,
+    foreground: Annotated[
+        str | None,
+        typer.Option(help="A trimap's border counts as: foreground, background, ignore.", rich_help_panel=DATA),
+    ] = None,
+    mask_threshold: Annotated[
+        int | None,
+        typer.Option(help="Masks with more than two values: this and above is figure.", rich_help_panel=DATA),
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="Decoded images: auto, off, or a folder.", rich_help_panel=DATA)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="unet or resnet34_unet [default: resnet34_unet].", rich_help_panel=TRAINING)
+    ] = None,
+    base_width: Annotated[
+        int | None, typer.Option(help="Channels of unet's first stage [default: 64].", rich_help_panel=TRAINING)
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Start from ImageNet weights.", rich_help_panel=TRAINING)
+    ] = False,
+    recipe: Annotated[
+        str, typer.Option(help="report (the lab report's), strong (ours), or a YAML file.", rich_help_panel=TRAINING)
+    ] = "report",
+    epochs: Annotated[int | None, typer.Option("--epochs", "-e", rich_help_panel=TRAINING)] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", rich_help_panel=TRAINING)] = None,
+    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Height and width the network sees [default: 256].", rich_help_panel=TRAINING)
+    ] = None,
+    augmentation: Annotated[str | None, typer.Option(help="none, report, strong.", rich_help_panel=TRAINING)] = None,
+    loss: Annotated[str | None, typer.Option(help="bce or bce_dice.", rich_help_panel=TRAINING)] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Batches whose gradients are added up.", rich_help_panel=TRAINING)
+    ] = None,
+    clip: Annotated[float | None, typer.Option(help="Highest norm of the gradient.", rich_help_panel=TRAINING)] = None,
+    early_stopping: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a better Dice.", rich_help_panel=TRAINING)
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16.", rich_help_panel=TRAINING)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, gpu.", rich_help_panel=TRAINING)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that prepare batches.", rich_help_panel=TRAINING)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A config.yaml: the same run again; flags change it.", rich_help_panel=RUN)
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of all runs.", rich_help_panel=RUN)] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Of the run [default: the model's].", rich_help_panel=RUN)] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run of that name.", rich_help_panel=RUN)
+    ] = False,
+    resume: Annotated[Path | None, typer.Option(help="Continue this run; no other flags.", rich_help_panel=RUN)] = None,
+) -> None:
+    """Train a network; keep the best by valid Dice and score it on test.
+
+    Ctrl-C saves: --resume RUN continues. The run's folder holds model.safetensors, metrics.csv, history.png,
+    config.yaml and test.json.
+    """
+    settings: dict[str, Any] = {
+        "data": {"source": data, "foreground": foreground, "mask_threshold": mask_threshold, "cache": cache},
+        "model": {"name": model, "arguments": _model_arguments(base_width, pretrained)},
+        "preprocessing": {"size": [size, size] if size else None},
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augmentation": augmentation,
+        "loss": loss, "accumulate": accumulate, "clip": clip, "early_stopping": early_stopping,
+        "precision": precision, "device": device, "workers": workers, "seed": seed,
+    }  # fmt: skip
+    changes = _given(settings)
+    with needs("train"):
+        from figureground.training import free_folder
+        from figureground.training import resume as resume_run
+        from figureground.training import train as train_run
+
+        progress = sys.stderr.isatty()
+        if resume is not None:
+            if changes or config:
+                raise FiguregroundError("--resume goes on with the run's own config.yaml; leave out the other settings")
+            _finish(resume_run(resume, progress=progress), progress)
+            return
+        train_config = _train_config(str(config or recipe), changes)
+        folder = output / name if name else free_folder(output, train_config.model.name)
+        _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), progress)
+
+
+def _model_arguments(base_width: int | None, pretrained: bool) -> dict[str, Any] | None:
+    arguments: dict[str, Any] = {"base_width": base_width} if base_width else {}
+    if pretrained:
+        arguments["pretrained"] = True
+    return arguments or None
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Only what the user gave."""
+    given = {key: _given(value) if isinstance(value, dict) else value for key, value in settings.items()}
+    return {key: value for key, value in given.items() if value is not None and value != {}}
+
+
+def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
+    """A recipe or file with the flags laid over it."""
+    from figureground.config import TrainConfig, merge, parse, read_settings
+
+    return parse(TrainConfig, merge(read_settings(base), changes), base)
+
+
+def _finish(run: Run, progress: bool) -> None:
+    """Score the best model on test and say where everything is."""
+    if run.interrupted:
+        typer.echo(f"interrupted and saved; go on with: figureground train --resume {run.folder}", err=True)
+        raise typer.Exit(130)
+    from figureground.evaluation import score_run
+
+    typer.echo(score_run(run.folder, progress=progress).summary())
+    typer.echo(f"{run.folder}: model.safetensors, history.png, metrics.csv, config.yaml, test.json")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo"),
+) -> None:
+    """Train a small U-Net on drawn data, score it and show a prediction; takes a minute or two."""
+    with needs("train"):
+        from figureground.demo import run_demo
+
+        run_demo(output, sys.stderr.isatty(), typer.echo)
