@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from figureground.preprocessing import Preprocessing, sigmoid, tensor_to_image
+from figureground import preprocessing
+from figureground.preprocessing import Preprocessing, resized, resized_strips, sigmoid, tensor_to_image
 
 IMAGENET = Preprocessing((32, 48), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -87,12 +88,12 @@ def test_another_resize_policy_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("logit", "temperature", "expected"),
-    [(0, 1, 0.5), (np.log(3), 1, 0.75), (-np.log(3), 1, 0.25), (2 * np.log(3), 2, 0.75), (np.log(3), 0.5, 0.9)],
+    ("logit", "expected"),
+    [(0, 0.5), (np.log(3), 0.75), (-np.log(3), 0.25), (np.log(9), 0.9)],
 )
 @pytest.mark.parametrize("size", [(32, 48), (7, 11), (100, 60)])
-def test_restore_known_values(logit, temperature, expected, size):
-    probabilities = IMAGENET.restore(np.full((32, 48), logit, np.float32), *size, temperature)
+def test_restore_known_values(logit, expected, size):
+    probabilities = IMAGENET.restore(np.full((32, 48), logit, np.float32), *size)
     assert probabilities.shape == size
     assert probabilities.dtype == np.float32
     assert probabilities == pytest.approx(np.full(size, expected), abs=1e-6)
@@ -116,3 +117,13 @@ def test_restore_interpolates_logits_not_probabilities():
 @pytest.mark.parametrize(("logit", "expected"), [(1e9, 1.0), (-1e9, 0.0), (0, 0.5)])
 def test_sigmoid_saturates(logit, expected):
     assert sigmoid(np.array([logit], np.float32))[0] == pytest.approx(expected, abs=1e-30)
+
+
+@pytest.mark.parametrize(("small", "large"), [((32, 40), (501, 300)), ((64, 32), (70, 1000)), ((100, 90), (50, 200))])
+def test_strips_equal_the_whole(small, large, monkeypatch):
+    logits = np.random.default_rng(0).normal(size=small).astype(np.float32)
+    whole = resized(logits, *large)
+    monkeypatch.setattr(preprocessing, "STRIP", 7 * large[1])  # seven rows at once
+    strips = list(resized_strips(logits, *large))
+    assert [rows.start for rows, _ in strips] == list(range(0, large[0], 7))
+    np.testing.assert_allclose(np.concatenate([strip for _, strip in strips]), whole, atol=2e-5)

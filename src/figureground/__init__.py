@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from figureground.evaluation import Evaluation, evaluate, show_prediction
     from figureground.metrics import dice_score
     from figureground.models import MODELS, create_model
-    from figureground.prediction import Prediction, Segmenter, load
+    from figureground.prediction import Prediction, Segmenter, Views, load
     from figureground.preprocessing import Preprocessing, tensor_to_image
     from figureground.training import Run, resume, train
 
@@ -38,6 +38,7 @@ _HOMES = {
     "Sample": "data",
     "Segmenter": "prediction",
     "TrainConfig": "config",
+    "Views": "prediction",
     "create_model": "models",
     "dice_score": "metrics",
     "evaluate": "evaluation",
@@ -64,6 +65,7 @@ __all__ = [
     "Sample",
     "Segmenter",
     "TrainConfig",
+    "Views",
     "__version__",
     "create_model",
     "dice_score",

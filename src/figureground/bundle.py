@@ -1,6 +1,7 @@
 """The one file a model is: weights and all that is needed to predict, read without running any code.
 
-A ``.safetensors`` file holds the weights; its metadata key ``figureground`` holds one JSON object, ``BundleInfo``.
+A ``.safetensors`` file holds weights, an ``.onnx`` file the whole network; the metadata key ``figureground`` of both
+holds one JSON object, ``BundleInfo``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, parse, plain
 from figureground.errors import FiguregroundError
 from figureground.images import replacing
+from figureground.onnx_metadata import read_onnx_metadata
 
 FORMAT_VERSION = 1
 METADATA_KEY = "figureground"
+BUNDLE_IN_RUN = "model.safetensors"
+"""The bundle of a run's best epoch, in the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class BundleInfo:
     scores: dict[str, Any] = field(default_factory=dict)
     """By split, in the form of ``evaluate --json``."""
     licence: str = ""
+    export: dict[str, Any] = field(default_factory=dict)
+    """Of an exported file: its precision, and how it compares with the model it was made from."""
     figureground: str = ""
     """The version that wrote it."""
     format_version: int = FORMAT_VERSION
@@ -68,10 +74,16 @@ def read_info(path: Path) -> BundleInfo:
     Raises:
         FiguregroundError: not a bundle, a damaged one, or one of a later format.
     """
-    with _open(path) as file:
-        metadata = file.metadata() or {}
+    if path.suffix == ".onnx":
+        metadata = read_onnx_metadata(path)
+    else:
+        with _open(path) as file:
+            metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
-        raise FiguregroundError(f"{path} is a safetensors file, but not a figureground bundle (no metadata)")
+        raise FiguregroundError(
+            f"{path} is a {path.suffix[1:]} file, but not a figureground bundle (no metadata); "
+            "make one with: figureground export RUN"
+        )
     return parse_info(metadata[METADATA_KEY], str(path))
 
 

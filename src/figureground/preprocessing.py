@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+STRIP = 2**22  # pixels that are restored at once: bounds what large photos need besides the result
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,14 @@ class Preprocessing:
         if self.resize != "stretch":
             raise ValueError(f"resize policy is {self.resize!r}; this version knows 'stretch'")
 
-    def resize_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An image (H, W, 3) uint8 at the network's size: bilinear, over the area that is shrunk."""
-        return self._resized(image, Image.Resampling.BILINEAR)
+    def resize_image(self, image: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint8]:
+        """An image (H, W, 3) uint8 at ``scale`` times the network's size: bilinear, over the area that is shrunk."""
+        height, width = (round(scale * side) for side in self.size)
+        return resized(image, height, width)
 
     def resize_labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A label map (H, W) uint8 at the network's size, by nearest pixel: no value is invented."""
-        return self._resized(labels, Image.Resampling.NEAREST)
-
-    def _resized(self, pixels: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
-        height, width = self.size
-        if pixels.shape[:2] == self.size:
-            return pixels
-        return np.asarray(Image.fromarray(pixels).resize((width, height), how))
+        return resized(labels, *self.size, Image.Resampling.NEAREST)
 
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std, channels last in memory."""
@@ -59,13 +57,41 @@ class Preprocessing:
         images = batch.transpose(0, 2, 3, 1) * np.asarray(self.std) + np.asarray(self.mean)
         return np.asarray(np.clip(np.round(images * 255), 0, 255), np.uint8)
 
-    def restore(
-        self, logits: NDArray[np.float32], height: int, width: int, temperature: float = 1.0
-    ) -> NDArray[np.float32]:
-        """Logits at the network's size, (h, w), as probabilities (height, width) float32 at the photo's own."""
-        if logits.shape != (height, width):
-            logits = np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR))
-        return sigmoid(logits / np.float32(temperature))
+    def restore(self, logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+        """Logits (h, w) of any size as probabilities (height, width) float32 at the photo's own."""
+        probability = np.empty((height, width), np.float32)
+        for rows, strip in resized_strips(logits, height, width):
+            probability[rows] = sigmoid(strip)
+        return probability
+
+
+def resized(
+    pixels: NDArray[Any], height: int, width: int, how: Image.Resampling = Image.Resampling.BILINEAR
+) -> NDArray[Any]:
+    """Pixels (h, w) or (h, w, 3) at another size; bilinear is over the area that is shrunk."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, height), how))
+
+
+def resized_strips(logits: NDArray[np.float32], height: int, width: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """A map (h, w) at another size, bilinear, in strips of rows: which rows they are, and the rows.
+
+    The strips together equal the map resized at once, with a fraction of the memory.
+    """
+    h, w = logits.shape
+    step = max(1, STRIP // width)
+    if (h, w) == (height, width) or step >= height:
+        yield slice(0, height), resized(logits, height, width)
+        return
+    picture = Image.fromarray(logits)
+    margin = math.ceil(max(1, height / h))  # rows of the result within reach of one row of the map
+    for top in range(0, height, step):
+        low, high = max(0, top - margin), min(height, top + step + margin)
+        box = (0.0, low * h / height, float(w), high * h / height)
+        rows = np.asarray(picture.resize((width, high - low), Image.Resampling.BILINEAR, box=box))
+        bottom = min(height, top + step)
+        yield slice(top, bottom), rows[top - low : bottom - low]
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from figureground.config import OperatingPoint, PreprocessingConfig
 from figureground.data.dataset import Sample
 from figureground.evaluation import Case, draw_cases, evaluate, show_prediction
 from figureground.evaluation.statistics import bootstrap_mean
-from figureground.prediction import Segmenter
+from figureground.prediction import Member, Segmenter
 
 
 class Brightness:
@@ -40,7 +40,7 @@ class FourImages:
 @pytest.fixture
 def evaluation():
     info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)))
-    return evaluate(Segmenter(info, Brightness(), "brightness"), FourImages(), batch_size=3)
+    return evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages(), batch_size=3)
 
 
 def test_scores_by_hand(evaluation):
@@ -56,13 +56,13 @@ def test_scores_by_hand(evaluation):
 
 def test_the_batch_size_changes_nothing(evaluation):
     info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)))
-    alone = evaluate(Segmenter(info, Brightness(), "brightness"), FourImages(), batch_size=1)
+    alone = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages(), batch_size=1)
     np.testing.assert_array_equal(alone.counts, evaluation.counts)
 
 
 def test_the_threshold_of_the_bundle_is_used():
     info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.99999))
-    strict = evaluate(Segmenter(info, Brightness(), "brightness"), FourImages())
+    strict = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages())
     assert strict.dice_per_image.tolist() == [0, 0, 1, 0]  # the highest probability is sigmoid(10) = 0.99995
 
 

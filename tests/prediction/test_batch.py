@@ -5,7 +5,7 @@ from PIL import Image
 from figureground.bundle import BundleInfo
 from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
-from figureground.prediction import Segmenter
+from figureground.prediction import Member, Segmenter
 from figureground.prediction.batch import find_jobs, predict_files
 
 
@@ -35,7 +35,7 @@ def test_folders_are_kept_and_names_do_not_collide(photos, tmp_path):
 
 def test_a_broken_file_is_reported_and_the_others_are_done(photos, tmp_path):
     (photos / "broken.jpg").write_bytes(b"no photo")
-    segmenter = Segmenter(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Everything(), "all")
+    segmenter = Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Everything(), "all"))
     jobs = find_jobs([photos], tmp_path / "out")
     outcomes = list(predict_files(segmenter, jobs))
     assert sorted(outcome.status for outcome in outcomes) == ["done"] * 4 + ["failed"]

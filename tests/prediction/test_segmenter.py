@@ -10,7 +10,7 @@ from figureground.bundle import BundleInfo, write_bundle
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
-from figureground.prediction import Segmenter, load_state_dict
+from figureground.prediction import Member, Segmenter, load_state_dict
 from figureground.prediction.engines.torch_engine import TorchEngine, read_state_dict
 
 
@@ -27,9 +27,17 @@ class Brightness:
         return 10 * batch.mean(axis=1)
 
 
+DEFAULT = OperatingPoint()
+
+
+def brightness(point=DEFAULT):
+    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=point)
+    return Segmenter(Member(info, Brightness(), "brightness"))
+
+
 @pytest.fixture
 def segmenter():
-    return Segmenter(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Brightness(), "brightness")
+    return brightness()
 
 
 @pytest.fixture
@@ -87,7 +95,7 @@ def test_an_iterator_streams(segmenter):
     assert next(predictions).mask.shape == (10, 20)
     assert len(asked) == 8
     assert [p.mask.shape[0] for p in predictions] == list(range(11, 30))
-    assert [batch[0] for batch in segmenter.engine.batches] == [8, 8, 4]
+    assert [batch[0] for batch in segmenter.members[0].engine.batches] == [8, 8, 4]
 
 
 def test_the_operating_point_decides(segmenter):
@@ -99,9 +107,7 @@ def test_the_operating_point_decides(segmenter):
         (OperatingPoint(0.7, temperature=2.0), False),  # 0.980 / 2: probability 0.620
         (OperatingPoint(0.6, temperature=2.0), True),
     ]:
-        other = Segmenter(
-            BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=point), Brightness(), ""
-        )
+        other = brightness(point)
         assert other.predict(grey).mask.all() == inside
         assert (other.logits([grey]) > other.logit_threshold).all() == inside
 

@@ -11,7 +11,8 @@ from figureground.config import TrainConfig, parse, read_settings
 from figureground.data import open_dataset
 from figureground.evaluation.evaluate import Evaluation, evaluate
 from figureground.images import replacing
-from figureground.prediction.segmenter import bundle_path, load
+from figureground.prediction import load
+from figureground.prediction.member import bundle_path
 
 TEST = "test.json"
 

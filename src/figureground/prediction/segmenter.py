@@ -1,8 +1,7 @@
-"""A model that is ready to predict: engine, preprocessing and operating point in one object."""
+"""From photos to predictions: one or more models, how they look at a photo, and the operating point."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,33 +11,56 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from figureground.bundle import BundleInfo, read_info, read_tensors
+from figureground.bundle import BundleInfo
 from figureground.config import ModelConfig
 from figureground.errors import FiguregroundError
 from figureground.images import ImageSource, read_image
-from figureground.prediction.engines import Engine
+from figureground.prediction.member import Member, open_member
 from figureground.prediction.outputs import Prediction
-from figureground.preprocessing import Preprocessing
+from figureground.prediction.views import BATCH_SIZE, Views, logit_maps, mean_map
+from figureground.preprocessing import Preprocessing, resized
 
-BUNDLE_IN_RUN = "model.safetensors"
-BATCH_SIZE = 8
+PIXELS_AT_ONCE = 2**25  # of photos that are held at the same time, unless a single one has more
 
 
 class Segmenter:
     """Masks from photos.
 
     Args:
-        info: the bundle's metadata: preprocessing and operating point.
-        engine: what runs the network.
-        name: where it came from, for messages and reports.
+        members: one model, or several whose logits are averaged (an ensemble).
+        views: how each looks at a photo.
     """
 
-    def __init__(self, info: BundleInfo, engine: Engine, name: str) -> None:
-        self.info = info
-        self.engine = engine
-        self.name = name
-        settings = info.preprocessing
-        self.preprocessing = Preprocessing(settings.size, settings.resize, settings.mean, settings.std)
+    def __init__(self, *members: Member, views: Views = Views()) -> None:  # noqa: B008 (frozen)
+        if not members:
+            raise FiguregroundError("a segmenter needs a model; expected at least one")
+        self.members = members
+        self.views = views
+
+    @property
+    def name(self) -> str:
+        """The models' names."""
+        return " + ".join(member.name for member in self.members)
+
+    @property
+    def engine(self) -> str:
+        """The engines' names."""
+        return " + ".join(dict.fromkeys(member.engine.name for member in self.members))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of the first model: the size at which scores are taken."""
+        return self.members[0].preprocessing
+
+    @property
+    def threshold(self) -> float:
+        """A pixel is figure above this probability: the models' own, of several their mean."""
+        return sum(member.info.operating_point.threshold for member in self.members) / len(self.members)
+
+    @property
+    def logit_threshold(self) -> float:
+        """The threshold on the scale of the logits."""
+        return math.log(self.threshold / (1 - self.threshold))
 
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # str is iterable
@@ -58,58 +80,53 @@ class Segmenter:
         return self._stream(source)
 
     def _stream(self, sources: Iterable[ImageSource]) -> Iterator[Prediction]:
-        sources = iter(sources)
-        while chunk := list(itertools.islice(sources, BATCH_SIZE)):
-            images = [read_image(source) for source in chunk]
-            for image, logits in zip(images, self.logits(images), strict=True):
-                yield self._prediction(image, logits)
+        for images in _chunks(map(read_image, sources)):
+            maps = self.logit_maps(images)
+            while images:  # each is let go before the next is made: photos can be large
+                yield self.prediction(images.pop(0), maps.pop(0))
 
-    def _prediction(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:
-        point = self.info.operating_point
-        height, width = image.shape[:2]
-        probability = self.preprocessing.restore(logits, height, width, point.temperature)
-        return Prediction(image, probability, point.threshold)
+    def prediction(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:
+        """What the logits (h, w) of an image (H, W, 3) say, at the image's own size."""
+        probability = self.preprocessing.restore(logits, *image.shape[:2])
+        return Prediction(image, probability, self.threshold)
+
+    def logit_maps(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Images of any sizes, each (H, W, 3) uint8, to maps of logits (h, w): of all models and views, averaged."""
+        by_member = [logit_maps(member, images, self.views) for member in self.members]
+        return [mean_map(maps) for maps in zip(*by_member, strict=True)]
 
     def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Images of any sizes, each (H, W, 3) uint8, to logits (N, h, w) at the network's size."""
-        resized = np.stack([self.preprocessing.resize_image(image) for image in images])
-        return self.engine.logits(self.preprocessing.normalise(resized))
-
-    @property
-    def logit_threshold(self) -> float:
-        """The operating point on the scale of the logits: a pixel is figure above it."""
-        point = self.info.operating_point
-        return point.temperature * math.log(point.threshold / (1 - point.threshold))
+        return np.stack([resized(logits, *self.preprocessing.size) for logits in self.logit_maps(images)])
 
 
-def load(source: str | Path) -> Segmenter:
-    """A segmenter from a run folder or a bundle file.
+def _chunks(images: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
+    """As many photos at once as make a batch, fewer where they are large."""
+    chunk: list[NDArray[np.uint8]] = []
+    pixels = 0
+    for image in images:
+        chunk.append(image)
+        pixels += image.shape[0] * image.shape[1]
+        if len(chunk) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE:
+            yield chunk
+            chunk, pixels = [], 0
+    if chunk:
+        yield chunk
+
+
+def load(source: str | Path, *more: str | Path, engine: str | None = None, views: Views = Views()) -> Segmenter:  # noqa: B008
+    """A segmenter from a run folder or a bundle file, or from several, which are averaged.
+
+    Args:
+        source: a run folder, a ``.safetensors`` or an ``.onnx`` file.
+        more: further ones, also of other architectures and sizes.
+        engine: ``torch``, ``openvino`` or ``onnxruntime``; none: the fastest that is installed for each.
+        views: how each model looks at a photo.
 
     Raises:
         FiguregroundError: there is none, or it is another kind of file.
     """
-    path = bundle_path(Path(source))
-    info = read_info(path)
-    from figureground.prediction.engines.torch_engine import TorchEngine, as_tensors
-
-    return Segmenter(info, TorchEngine(info.model, as_tensors(read_tensors(path)), str(path)), str(source))
-
-
-def bundle_path(path: Path) -> Path:
-    """The bundle that ``path`` is, or that the run folder ``path`` holds."""
-    if path.is_dir():
-        if not (path / BUNDLE_IN_RUN).is_file():
-            raise FiguregroundError(
-                f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
-            )
-        return path / BUNDLE_IN_RUN
-    if not path.is_file():
-        raise FiguregroundError(f"{path}: no such model; expected a run folder or a bundle (.safetensors)")
-    if path.suffix in (".pth", ".pt", ".ckpt"):
-        raise FiguregroundError(
-            f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
-        )
-    return path
+    return Segmenter(*(open_member(path, engine) for path in (source, *more)), views=views)
 
 
 def load_state_dict(path: str | Path, model: str) -> Segmenter:
@@ -121,4 +138,5 @@ def load_state_dict(path: str | Path, model: str) -> Segmenter:
     from figureground.prediction.engines.torch_engine import TorchEngine, read_state_dict
 
     settings = ModelConfig(model)
-    return Segmenter(BundleInfo(settings), TorchEngine(settings, read_state_dict(Path(path)), str(path)), str(path))
+    engine = TorchEngine(settings, read_state_dict(Path(path)), str(path))
+    return Segmenter(Member(BundleInfo(settings), engine, str(path)))

@@ -17,12 +17,12 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
-from figureground.bundle import BundleInfo, write_bundle
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, write_bundle
 from figureground.images import replacing
 from figureground.training.history import EpochRow, best_of, draw_history, write_csv
 from figureground.training.module import SegmentationModule
 
-BEST, LAST, METRICS, HISTORY = "model.safetensors", "last.ckpt", "metrics.csv", "history.png"
+LAST, METRICS, HISTORY = "last.ckpt", "metrics.csv", "history.png"
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +65,7 @@ class RunKeeper(lightning.Callback):
         is_best = self.best is None or row.valid_dice > self.best.valid_dice
         if is_best:
             network = {name: tensor.cpu().numpy() for name, tensor in pl_module.network.state_dict().items()}
-            write_bundle(self._folder / BEST, network, self._describe(row))
+            write_bundle(self._folder / BUNDLE_IN_RUN, network, self._describe(row))
         self.rows.append(row)
         log.info(row.line(pl_module.config.epochs, is_best))
 

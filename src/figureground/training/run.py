@@ -11,7 +11,7 @@ import lightning
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from figureground.bundle import BundleInfo, DataSummary
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError
@@ -19,7 +19,7 @@ from figureground.images import replacing
 from figureground.preprocessing import Preprocessing
 from figureground.training.datamodule import loaders, open_for_training
 from figureground.training.history import EpochRow, best_of
-from figureground.training.keeper import BEST, LAST, Interrupted, Interruption, RunKeeper, averaging
+from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.module import SegmentationModule
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 from figureground.version import __version__
@@ -40,7 +40,7 @@ class Run:
     @property
     def model(self) -> Path:
         """The bundle of the best epoch."""
-        return self.folder / BEST
+        return self.folder / BUNDLE_IN_RUN
 
     @property
     def best(self) -> EpochRow | None:

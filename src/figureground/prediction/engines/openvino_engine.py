@@ -1,0 +1,50 @@
+"""The OpenVINO engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from figureground.errors import FiguregroundError
+from figureground.prediction.engines import expect_shapes
+
+SETTINGS = {
+    "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
+    "INFERENCE_PRECISION_HINT": "f32",  # its own choice is bfloat16 where the processor has it: other probabilities
+}
+
+
+class OpenVinoEngine:
+    """An exported network on the CPU.
+
+    Args:
+        bundle: an ``.onnx`` file.
+        size: height and width of its input.
+
+    Raises:
+        FiguregroundError: not a network that this version of OpenVINO reads, or one of other shapes.
+    """
+
+    name = "openvino"
+
+    def __init__(self, bundle: Path, size: tuple[int, int]) -> None:
+        try:
+            network = openvino.Core().compile_model(bundle, "CPU", SETTINGS)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise FiguregroundError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
+        expect_shapes(bundle, size, _shape(network.input(0)), _shape(network.output(0)))
+        self._request = network.create_infer_request()
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
+        self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+        return np.array(self._request.get_output_tensor(0).data[:, 0])  # a copy: the next batch overwrites it
+
+
+def _shape(port: openvino.ConstOutput) -> list[object]:
+    """The sizes of a port; None where one is open."""
+    return [None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()]

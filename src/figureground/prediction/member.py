@@ -1,0 +1,75 @@
+"""One trained model of a segmenter: what runs it, and how photos reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, read_info
+from figureground.errors import FiguregroundError
+from figureground.prediction.engines import Engine, open_engine
+from figureground.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model that is ready to run."""
+
+    info: BundleInfo
+    """Preprocessing and operating point."""
+    engine: Engine
+    name: str
+    """Where it came from, for messages and reports."""
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How photos become the network's input."""
+        settings = self.info.preprocessing
+        return Preprocessing(settings.size, settings.resize, settings.mean, settings.std)
+
+    def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Images (H, W, 3) uint8 at the network's size to calibrated logits (N, H, W), temperature applied."""
+        logits = self.engine.logits(self.preprocessing.normalise(np.stack(images)))
+        return logits / np.float32(self.info.operating_point.temperature)
+
+
+def open_member(source: str | Path, engine: str | None = None) -> Member:
+    """The model in a run folder or a bundle file.
+
+    Raises:
+        FiguregroundError: there is none, it is another kind of file, or the engine is not installed.
+    """
+    path = bundle_path(Path(source))
+    info = read_info(path)
+    return Member(info, open_engine(path, info, engine), str(source))
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path names a model rather than photos: a bundle by its suffix, a run folder by what it holds."""
+    return path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt") or (path / BUNDLE_IN_RUN).is_file()
+
+
+def bundle_path(path: Path) -> Path:
+    """The bundle that ``path`` is, or that the run folder ``path`` holds.
+
+    Raises:
+        FiguregroundError: there is none.
+    """
+    if path.is_dir():
+        if not (path / BUNDLE_IN_RUN).is_file():
+            raise FiguregroundError(
+                f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
+            )
+        return path / BUNDLE_IN_RUN
+    if not path.is_file():
+        raise FiguregroundError(f"{path}: no such model; expected a run folder or a bundle (.safetensors, .onnx)")
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        raise FiguregroundError(
+            f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
+        )
+    return path
