@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.images import write_image
+from figureground.prediction.polygons import Polygon, find_polygons
 
 RED = (255, 0, 0)
 
@@ -29,6 +30,10 @@ class Prediction:
     def mask(self) -> NDArray[np.bool_]:
         """(H, W), True where the figure is."""
         return self.probability > self.threshold
+
+    def polygons(self, tolerance: float = 0.0) -> list[Polygon]:
+        """The outlines of the mask's parts, with their holes: exact, or simplified to ``tolerance`` pixels."""
+        return find_polygons(self.mask, tolerance)
 
     def overlay(self) -> Image.Image:
         """The photo with the figure in transparent red."""
