@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
-from figureground.prediction.polygons import find_polygons
+from figureground.prediction.polygons import bounding_box, find_polygons
 
 CATEGORY = {"id": 1, "name": "figure", "supercategory": "figure"}
 
@@ -37,14 +37,14 @@ def annotation_record(name: str, mask: NDArray[np.bool_], score: float, toleranc
     height, width = mask.shape
     record: dict[str, Any] = {"file_name": name, "height": height, "width": width, "annotation": None}
     if mask.any():
+        rows, columns = bounding_box(mask)
+        polygons = find_polygons(mask, tolerance)
         record["annotation"] = {
-            "bbox": _bounding_box(mask),
+            "bbox": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
             "area": int(mask.sum()),
             "iscrowd": 0,
             "segmentation": encode_rle(mask),
-            "polygons": [
-                [ring.ravel().tolist() for ring in polygon.rings] for polygon in find_polygons(mask, tolerance)
-            ],
+            "polygons": [[ring.ravel().tolist() for ring in polygon.rings] for polygon in polygons],
             "score": float(score),
         }
     return record
@@ -69,13 +69,6 @@ def assemble(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "annotations": annotations,
         "categories": [CATEGORY],
     }
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> list[int]:
-    """``[x, y, width, height]`` in pixels of a mask that is not empty."""
-    (rows,), (columns,) = np.nonzero(mask.any(axis=1)), np.nonzero(mask.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:

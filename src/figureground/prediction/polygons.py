@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -33,6 +33,12 @@ class Polygon:
         return (self.outer, *self.holes)
 
 
+def bounding_box(mask: Flags) -> tuple[slice, slice]:
+    """The rows and the columns that the figure of a mask (H, W) spans; the mask must not be empty."""
+    (rows,), (columns,) = np.nonzero(mask.any(axis=1)), np.nonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def find_polygons(mask: Flags, tolerance: float = 0.0) -> list[Polygon]:
     """The parts of a figure, from top to bottom.
 
@@ -55,20 +61,22 @@ def find_polygons(mask: Flags, tolerance: float = 0.0) -> list[Polygon]:
     if not mask.any():
         return []
     padded = np.pad(mask, 1)
-    corners = _find_corners(padded)
+    corners = _without_touching(padded, _find_corners(padded))
     rings = _trace(padded, corners)
-    owners = _owners(padded, corners, rings)
     shapes = [np.stack([corners.x[ring], corners.y[ring]], axis=1) for ring in rings]
     if tolerance > 0:
         shapes = _simplify(shapes, tolerance)
-    holes: dict[int, list[Integers]] = {owner: [] for owner in owners}
-    for ring, owner in enumerate(owners):
-        if owner != ring and len(shapes[ring]) > 2:
-            holes[owner].append(shapes[ring])
-    return [Polygon(shapes[ring], tuple(inside)) for ring, inside in holes.items() if len(shapes[ring]) > 2]
+    parts: dict[int, list[Integers]] = {}
+    for owner, shape in zip(_owners(padded, corners, rings), shapes, strict=True):
+        parts.setdefault(owner, []).append(shape)
+    return [
+        Polygon(outer, tuple(hole for hole in holes if len(hole) > 2))
+        for outer, *holes in parts.values()
+        if len(outer) > 2
+    ]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Corners:
     """Where the outline turns, row by row; two in one place where two pixels of the figure touch at a corner alone."""
 
@@ -96,21 +104,36 @@ def _find_corners(padded: Flags) -> _Corners:
     return _Corners(x, y, twin, lower=twin ^ (double[y, x] & lower_left[y, x]))
 
 
-def _trace(padded: Flags, corners: _Corners) -> list[list[int]]:
-    """The rings as indices of corners, each from its uppermost left corner, in the order of these."""
-    rings = _cycles(_followers(padded, corners))
-    ring_of = _ring_of(rings)
+def _without_touching(padded: Flags, corners: _Corners) -> _Corners:
+    """The corners joined the other way where a ring touches itself, which makes two rings of it."""
+    ring_of = _ring_of(_trace(padded, corners))
     (twins,) = np.nonzero(corners.twin)
     touching = twins[ring_of[twins] == ring_of[twins - 1]]
-    if len(touching) == 0:
-        return rings
-    for pair in (touching, touching - 1):  # joined the other way, a ring that touches itself there becomes two
-        corners.lower[pair] ^= True
-    return _cycles(_followers(padded, corners))
+    lower = corners.lower.copy()
+    lower[touching] ^= True
+    lower[touching - 1] ^= True
+    return replace(corners, lower=lower)
+
+
+def _trace(padded: Flags, corners: _Corners) -> list[list[int]]:
+    """The rings as indices of corners, each from its uppermost left corner, in the order of these."""
+    steps = _followers(padded, corners).tolist()
+    seen = bytearray(len(steps))
+    rings = []
+    for first in range(len(steps)):
+        if seen[first]:
+            continue
+        ring, at = [first], steps[first]
+        while at != first:
+            ring.append(at)
+            seen[at] = True
+            at = steps[at]
+        rings.append(ring)
+    return rings
 
 
 def _followers(padded: Flags, corners: _Corners) -> Integers:
-    """The index of the next corner along the ring, with the figure to the right of the way.
+    """For each corner the next one along its ring, with the figure to the right of the way.
 
     Between two corners of a row lies an edge, then none, then an edge, and so on; of a column likewise.
     """
@@ -122,23 +145,6 @@ def _followers(padded: Flags, corners: _Corners) -> Integers:
     downwards = padded[corners.y[start] + 1, corners.x[start]]
     following[np.where(downwards, start, end)] = np.where(downwards, end, start)
     return following
-
-
-def _cycles(following: Integers) -> list[list[int]]:
-    """The cycles of a permutation, each from its smallest member, in the order of these."""
-    steps = following.tolist()
-    seen = bytearray(len(steps))
-    cycles = []
-    for first in range(len(steps)):
-        if seen[first]:
-            continue
-        cycle, at = [first], steps[first]
-        while at != first:
-            cycle.append(at)
-            seen[at] = True
-            at = steps[at]
-        cycles.append(cycle)
-    return cycles
 
 
 def _ring_of(rings: list[list[int]]) -> Integers:
@@ -161,7 +167,7 @@ def _owners(padded: Flags, corners: _Corners, rings: list[list[int]]) -> list[in
     owners: list[int] = []
     for index, (first, *_) in enumerate(rings):
         x, y = int(corners.x[first]), int(corners.y[first])
-        if padded[y + 1, x + 1]:
+        if padded[y + 1, x + 1]:  # figure below the first corner: an outer ring
             owners.append(index)
             continue
         edge = x - int(padded[y + 1, x::-1].argmin())
