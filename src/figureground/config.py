@@ -86,6 +86,20 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class PostProcessingConfig:
+    """What is cleaned up in a mask, in this order."""
+
+    min_area: float = 0.0
+    """Parts smaller than this share of the photo, 0 to 1, are removed."""
+    keep_largest: bool = False
+    """Of the parts the largest alone is kept."""
+    fill_holes: bool = False
+
+    def __post_init__(self) -> None:
+        require(0 <= self.min_area < 1, f"min_area is {self.min_area}; expected a share of the photo, 0 to 1")
+
+
+@dataclass(frozen=True)
 class Phase:
     """A part of the training with an image size of its own (progressive resolution)."""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from figureground.config import PostProcessingConfig
 from figureground.images import write_image
+from figureground.prediction.polygons import Polygon, find_polygons
+from figureground.prediction.postprocessing import post_process
 
 RED = (255, 0, 0)
 
@@ -25,10 +29,17 @@ class Prediction:
     threshold: float = 0.5
     """A pixel is figure above this probability."""
 
-    @property
+    post_processing: PostProcessingConfig = PostProcessingConfig()
+    """How the mask is cleaned up."""
+
+    @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """(H, W), True where the figure is."""
-        return self.probability > self.threshold
+        return post_process(self.probability > self.threshold, self.post_processing)
+
+    def polygons(self, tolerance: float = 0.0) -> list[Polygon]:
+        """The outlines of the mask's parts, with their holes: exact, or simplified to ``tolerance`` pixels."""
+        return find_polygons(self.mask, tolerance)
 
     def overlay(self) -> Image.Image:
         """The photo with the figure in transparent red."""
