@@ -26,6 +26,7 @@ ALLOWED = {
     "data": {"preprocessing"} | LEAVES,
     "prediction": {"preprocessing", "bundle", "config", "models"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
+    "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "config"} | LEAVES,
     "training": {"data", "models", "losses", "metrics", "bundle", "config", "preprocessing"} | LEAVES,
 }
 TOP = {"__init__", "cli", "demo", "lab_report"}  # may import everything

@@ -30,12 +30,12 @@ class TorchEngine:
         _refuse_other_weights(network, weights, model.name, source)
         network.load_state_dict(weights)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = network.eval().to(memory_format=torch.channels_last).to(self._device)
+        self.network = network.eval().to(memory_format=torch.channels_last).to(self._device)
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) to logits (N, H, W)."""
         with torch.inference_mode():
-            logits = self._network(torch.from_numpy(batch).to(self._device))
+            logits = self.network(torch.from_numpy(batch).to(self._device))
         return np.asarray(logits[:, 0].float().cpu().numpy())
 
 

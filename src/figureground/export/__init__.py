@@ -1,0 +1,111 @@
+"""A model as one ``.onnx`` file that gives the same answer in every engine, or no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.bundle import BundleInfo
+from figureground.config import DataConfig
+from figureground.data import Dataset, Split, open_dataset
+from figureground.errors import FiguregroundError
+from figureground.export import gate
+from figureground.export.onnx import store_in_float16, to_onnx, write_info
+from figureground.export.quantize import quantize
+from figureground.images import replacing
+from figureground.prediction import Member, open_member
+from figureground.prediction.engines import ENGINES, open_engine
+from figureground.prediction.engines.torch_engine import TorchEngine
+from figureground.prediction.member import bundle_path
+from figureground.version import __version__
+
+Precision = Literal["float32", "float16", "int8"]
+CALIBRATION_IMAGES = 100
+
+__all__ = ["Precision", "export"]
+
+
+def export(
+    source: str | Path,
+    target: Path,
+    data: DataConfig,
+    *,
+    precision: Precision = "float32",
+    accept_loss: bool = False,
+    progress: bool = False,
+    say: Callable[[str], object] = lambda line: None,
+) -> BundleInfo:
+    """Write a model as ``.onnx``, once it has been compared with the original on the valid split.
+
+    Args:
+        source: a run folder or a ``.safetensors`` bundle.
+        target: the file.
+        data: what the file is compared on (its valid split) and, for int8, calibrated on (its train split).
+        precision: of the weights (float16), or of weights and activations (int8).
+        accept_loss: write the file even if its Dice falls by more than the limit.
+        progress: show a progress bar.
+        say: receives the table of the comparison.
+
+    Returns:
+        The metadata of the file.
+
+    Raises:
+        FiguregroundError: the model cannot be exported, or the quality falls by more than the limit.
+    """
+    if precision not in get_args(Precision):
+        raise FiguregroundError(f"precision {precision!r}; expected one of: {', '.join(get_args(Precision))}")
+    if target.suffix != ".onnx":
+        raise FiguregroundError(f"{target}: expected a name that ends in .onnx")
+    bundle = bundle_path(Path(source))
+    if bundle.suffix == ".onnx":
+        raise FiguregroundError(f"{bundle} is exported already; give the run or the .safetensors it was made from")
+    reference = open_member(bundle)
+    valid = _open(data, "valid")
+    with replacing(target) as partial:
+        _convert(reference, partial, precision, data)
+        engines = [name for name in ENGINES[".onnx"] if find_spec(name) is not None]
+        exported = [Member(reference.info, open_engine(partial, reference.info, name), name) for name in engines]
+        rows = gate.compare_engines(reference, exported, valid, progress=progress)
+        say(gate.table(rows, [bundle.stat().st_size, *[partial.stat().st_size] * len(engines)]))
+        if not accept_loss:
+            _refuse_loss(gate.worst_change(rows), precision, valid)
+        figures = {"precision": precision, "gate": gate.to_json(rows, valid, precision)}
+        info = replace(reference.info, export=figures, figureground=__version__)
+        write_info(partial, info)
+    return info
+
+
+def _open(data: DataConfig, split: Split) -> Dataset:
+    return open_dataset(data.source, split, foreground=data.foreground, mask_threshold=data.mask_threshold)
+
+
+def _convert(reference: Member, path: Path, precision: Precision, data: DataConfig) -> None:
+    """Write the graph, without metadata."""
+    assert isinstance(reference.engine, TorchEngine)  # what runs a .safetensors bundle
+    to_onnx(reference.engine.network.cpu(), reference.preprocessing.size, path)
+    if precision == "float16":
+        store_in_float16(path)
+    if precision == "int8":
+        quantize(path, path, _calibration(reference, _open(data, "train")))
+
+
+def _calibration(reference: Member, dataset: Dataset) -> Iterator[NDArray[np.float32]]:
+    """Images spread evenly over a split, as the network takes them."""
+    for index in np.linspace(0, len(dataset) - 1, min(CALIBRATION_IMAGES, len(dataset))).round().astype(int):
+        image = reference.preprocessing.resize_image(dataset[int(index)].image)
+        yield reference.preprocessing.normalise(image[None])
+
+
+def _refuse_loss(change: float, precision: Precision, dataset: Dataset) -> None:
+    limit = gate.LIMITS[precision]
+    if -change > limit:
+        raise FiguregroundError(
+            f"the mean Dice on {dataset.split} (n = {len(dataset)}) falls by {-change:.4f}, more than the {limit} that "
+            f"{precision} is allowed; no file was written. Try another --precision, or take it with --accept-loss"
+        )

@@ -1,0 +1,43 @@
+"""Float32 ONNX to int8: static, weights per channel, calibrated on images."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from figureground.export.onnx import INPUT, quietly
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped library
+    """Hands batches to the calibration."""
+
+    def __init__(self, batches: Iterator[NDArray[np.float32]]) -> None:
+        self._batches = batches
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The next batch by the name of the network's input."""
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: np.ascontiguousarray(batch)}
+
+
+def quantize(path: Path, target: Path, batches: Iterator[NDArray[np.float32]]) -> None:
+    """Write an int8 version of a float32 ONNX file (quantize and dequantize nodes, which all engines read).
+
+    Args:
+        path: the float32 file.
+        target: the int8 file.
+        batches: normalised images (N, 3, H, W), whose activations give the ranges (their minima and maxima).
+    """
+    with tempfile.TemporaryDirectory() as folder, quietly("root"):
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared, target, _Reader(batches), quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        )  # fmt: skip
