@@ -59,9 +59,7 @@ def make_film(
         tone = out.add_stream(sound, rate=48000, layout="mono") if sound else None
         for index, image in enumerate(images):
             frame = av.VideoFrame.from_ndarray(image)
-            frame.pts, frame.time_base = (
-                (index, Fraction(1, RATE)) if times is None else (times[index], Fraction(1, 1000))
-            )
+            frame.pts, frame.time_base = millis[index] if millis else index * 1000 // RATE, Fraction(1, 1000)
             out.mux(picture.encode(frame.reformat(format=pix_fmt, dst_colorspace=matrix)))
         out.mux(picture.encode())
         if tone:
@@ -199,6 +197,20 @@ def test_colours(segmenter, tmp_path, height, matrix, tag):
         shown = decoded.to_ndarray(format="rgb24").astype(float)
     assert shown[:, 2:28].mean((0, 1)) == pytest.approx((30, 60, 200), abs=4)
     assert shown[:, 36:].mean((0, 1)) == pytest.approx((255, 140, 140), abs=4)
+
+
+def test_a_cutout_on_a_colour(segmenter, film, tmp_path):
+    predict_video(segmenter, film, tmp_path / "out.mp4", show="cutout", background=(30, 60, 200))
+    shown = pictures(tmp_path / "out.mp4")[10].astype(float)  # the square is at columns 20 to 35
+    assert shown[2:44, 46:].mean((0, 1)) == pytest.approx((30, 60, 200), abs=4)
+    assert shown[14:22, 24:32].mean((0, 1)) == pytest.approx((255, 255, 255), abs=4)
+
+
+def test_hdr_is_noted(segmenter, tmp_path):
+    source = make_film(tmp_path / "in.mp4", color_trc=18)
+    assert predict_video(segmenter, source, tmp_path / "out.mp4").notices == (
+        "an HDR film: its light is not converted, so colours will look pale",
+    )
 
 
 def test_an_interruption_leaves_nothing(film, tmp_path):

@@ -36,6 +36,8 @@ HD_HEIGHT = 720
 """Players take films from here on to be in BT.709 colours, those of HDTV, if they do not say."""
 UNSPECIFIED = 2
 """No colour matrix is named (ITU-T H.273, table 4)."""
+HDR = (16, 18)
+"""Transfer characteristics PQ and HLG (ITU-T H.273, table 3)."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ class Film:
             except ValueError:  # of which av.InvalidDataError is one
                 damaged += 1
                 continue
-            yield from map(self._frame, decoded)
+            for frame in decoded:
+                if not self.count:
+                    self._meet(frame)
+                yield self._upright(frame)
         if not self.count:
             raise FiguregroundError(f"{self.path} has a picture track, but no frame that can be decoded; get it again")
         if damaged:
@@ -116,20 +121,29 @@ class Film:
                 f"{float(self.end):.1f} of {float(self.expected_end):.1f} s; is the file cut short?"
             )
 
-    def _frame(self, decoded: VideoFrame) -> Frame:
+    def _meet(self, first: VideoFrame) -> None:
+        """Take from the first frame what the container's header does not tell."""
+        if _quarters(first) % 2:
+            self.pixel_aspect = 1 / self.pixel_aspect
+        if first.color_trc in HDR:
+            self.note("an HDR film: its light is not converted, so colours will look pale")
+
+    def _upright(self, decoded: VideoFrame) -> Frame:
         duration = seconds(decoded.duration, decoded.time_base) or 1 / self.rate
         time = self.end if decoded.pts is None else seconds(decoded.pts, decoded.time_base) - self.start
-        quarters = round(decoded.rotation / 90)  # counterclockwise, as of rot90
-        if not self.count and quarters % 2:
-            self.pixel_aspect = 1 / self.pixel_aspect
         self.count += 1
         self.end = time + duration
-        return Frame(np.ascontiguousarray(np.rot90(_rgb(decoded), quarters)), time, duration)
+        return Frame(np.ascontiguousarray(np.rot90(_rgb(decoded), _quarters(decoded))), time, duration)
 
 
 def seconds(ticks: int, clock: Fraction | None) -> Fraction:
     """Ticks of a clock (seconds a tick) as seconds."""
     return ticks * Fraction(clock or 0)
+
+
+def _quarters(frame: VideoFrame) -> int:
+    """Quarter turns counterclockwise, as rot90 counts them, that make a frame upright."""
+    return round(frame.rotation / 90)
 
 
 def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:

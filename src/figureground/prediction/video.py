@@ -48,8 +48,8 @@ class VideoSummary:
 
 def predict_video(
     segmenter: Segmenter,
-    source: Path,
-    target: Path,
+    source: str | Path,
+    target: str | Path,
     *,
     show: Show = "overlay",
     background: tuple[int, int, int] = GREEN,
@@ -60,8 +60,8 @@ def predict_video(
     """Write a film of the figure in each frame of a film.
 
     Frames stream through: memory does not grow with the film. Times of frames and sound are kept, films of phones
-    are turned upright, and a film that breaks off is done up to there, with a notice. The target is written beside
-    and renamed at the end, so that an interruption leaves none.
+    are turned upright, and a film that breaks off is done up to there, with a notice. Subtitles are not kept. The
+    target is written beside and renamed at the end, so that an interruption leaves none.
 
     Args:
         segmenter: the model.
@@ -78,6 +78,7 @@ def predict_video(
             another suffix; a smoothing out of range.
         ModuleNotFoundError: PyAV (extra ``video``) is not installed.
     """
+    source, target = Path(source), Path(target)
     _check(source, target, smoothing, overwrite)
     started = time.perf_counter()
     with open_film(source) as film:
