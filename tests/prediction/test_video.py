@@ -142,7 +142,7 @@ def test_sound_that_the_format_cannot_hold_is_coded_anew(segmenter, film, tmp_pa
 def test_a_variable_frame_rate_is_kept(segmenter, tmp_path, suffix):
     moments = [0, 40, 120, 125, 500, 510, 900, 1300]
     source = make_film(
-        tmp_path / f"in{suffix}", [square(i) for i in range(8)], times=moments, time_base=Fraction(1, 1000)
+        tmp_path / f"in{suffix}", [square(i) for i in range(8)], millis=moments, time_base=Fraction(1, 1000)
     )
     predict_video(segmenter, source, tmp_path / f"out{suffix}")
     assert times(source) == times(tmp_path / f"out{suffix}") == [moment / 1000 for moment in moments]
@@ -228,6 +228,13 @@ def test_an_interruption_in_the_middle_leaves_nothing(segmenter, film, tmp_path,
     frames = Film.frames
     monkeypatch.setattr(Film, "frames", broken_off)
     with pytest.raises(KeyboardInterrupt):
+        predict_video(segmenter, film, tmp_path / "out.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_an_encoder_that_refuses_leaves_nothing(segmenter, film, tmp_path, monkeypatch):
+    monkeypatch.setitem(film_writing.QUALITY, "libx264", {"preset": "none such"})
+    with pytest.raises(FiguregroundError, match=r"out.mp4 could not be written \(.*choose another format or folder"):
         predict_video(segmenter, film, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
