@@ -1,0 +1,204 @@
+"""Film files to upright frames with their times.
+
+Times are exact fractions of a second from the start of the film: a variable frame rate is kept, and sound stays
+where it was whatever the containers count in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.errors import FiguregroundError
+
+if TYPE_CHECKING:
+    from av import AudioStream, Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
+    *(".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".3gp", ".flv"),
+)
+"""What films are called; when one is read, the content counts."""
+MISSING = Fraction(1, 2)
+"""Seconds of picture that may be missing at the end before a film counts as cut short."""
+HD_HEIGHT = 720
+"""Players take films from here on to be in BT.709 colours, those of HDTV, if they do not say."""
+UNSPECIFIED = 2
+"""No colour matrix is named (ITU-T H.273, table 4)."""
+HDR = (16, 18)
+"""Transfer characteristics PQ and HLG (ITU-T H.273, table 3)."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a film."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB, upright."""
+    time: Fraction
+    """Seconds from the start of the film to its appearance."""
+    duration: Fraction
+    """Seconds for which it stands."""
+
+
+class Film:
+    """A film that is being read; made by `open_film`."""
+
+    def __init__(self, path: Path, container: InputContainer, picture: VideoStream) -> None:
+        self.path = path
+        self.container = container
+        self.picture = picture
+        self.rate = Fraction(picture.average_rate or picture.guessed_rate or 25)
+        """Frames a second, on average."""
+        self.start = Fraction(container.start_time or 0, 1_000_000)
+        """Seconds at which the container's clock begins; a broadcast's does not begin at 0."""
+        self.pixel_aspect = Fraction(picture.sample_aspect_ratio or 1)
+        """Width of a pixel over its height, in an upright frame once one was read."""
+        self.count = 0
+        """Frames that were read."""
+        self.end = Fraction(0)
+        """Seconds at which the last of them ends."""
+        self.notices: list[str] = []
+
+    def note(self, message: str) -> None:
+        """Log what the user should know, and keep it."""
+        self.notices.append(message)
+        log.warning("%s: %s", self.path, message)
+
+    @property
+    def expected_end(self) -> Fraction | None:
+        """Seconds at which the picture should end by the container's header; None where that does not say."""
+        picture = self.picture
+        if picture.duration:
+            return seconds((picture.start_time or 0) + picture.duration, picture.time_base) - self.start
+        if "DURATION" in picture.metadata:  # Matroska, which has no other place for the length of one track
+            hours, minutes, rest = map(Fraction, picture.metadata["DURATION"].split(":"))
+            return hours * 3600 + minutes * 60 + rest - self.start
+        return None
+
+    @property
+    def expected_count(self) -> int | None:
+        """About how many frames there are by the container's header."""
+        return None if self.expected_end is None else round(self.expected_end * self.rate)
+
+    def frames(self) -> Iterator[Frame]:
+        """All frames, in order, as they are asked for.
+
+        What cannot be decoded is left out, and a film that breaks off just ends; both are noted.
+
+        Raises:
+            FiguregroundError: not one frame could be decoded.
+        """
+        damaged = 0
+        for packet in packets(self.container, [self.picture]):
+            try:
+                decoded = self.picture.decode(packet)
+            except ValueError:  # of which av.InvalidDataError is one
+                damaged += 1
+                continue
+            for frame in decoded:
+                if not self.count:
+                    self._meet(frame)
+                yield self._upright(frame)
+        if not self.count:
+            raise FiguregroundError(f"{self.path} has a picture track, but no frame that can be decoded; get it again")
+        if damaged:
+            self.note(f"{damaged} damaged packets were left out")
+        if self.expected_end and self.end + MISSING < self.expected_end:
+            self.note(
+                f"only {self.count} of about {self.expected_count} frames could be read, the first "
+                f"{float(self.end):.1f} of {float(self.expected_end):.1f} s; is the file cut short?"
+            )
+
+    def _meet(self, first: VideoFrame) -> None:
+        """Take from the first frame what the container's header does not tell."""
+        if _quarters(first) % 2:
+            self.pixel_aspect = 1 / self.pixel_aspect
+        if first.color_trc in HDR:
+            self.note("an HDR film: its light is not converted, so colours will look pale")
+
+    def _upright(self, decoded: VideoFrame) -> Frame:
+        duration = seconds(decoded.duration, decoded.time_base) or 1 / self.rate
+        time = self.end if decoded.pts is None else seconds(decoded.pts, decoded.time_base) - self.start
+        self.count += 1
+        self.end = time + duration
+        return Frame(np.ascontiguousarray(np.rot90(_rgb(decoded), _quarters(decoded))), time, duration)
+
+
+def seconds(ticks: int, clock: Fraction | None) -> Fraction:
+    """Ticks of a clock (seconds a tick) as seconds."""
+    return ticks * Fraction(clock or 0)
+
+
+def _quarters(frame: VideoFrame) -> int:
+    """Quarter turns counterclockwise, as rot90 counts them, that make a frame upright."""
+    return round(frame.rotation / 90)
+
+
+def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:
+    """A decoded frame (H, W, 3) as it is stored, by its own colour matrix."""
+    from av.video.reformatter import Colorspace
+
+    untagged_hd = frame.colorspace == UNSPECIFIED and frame.height >= HD_HEIGHT
+    return np.asarray(
+        frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709 if untagged_hd else None), np.uint8
+    )
+
+
+@contextmanager
+def open_film(path: Path) -> Iterator[Film]:
+    """A film, whatever it is called.
+
+    Raises:
+        FiguregroundError: missing, not a film, damaged from the beginning, or sound only.
+    """
+    with open_container(path) as container:
+        from av.stream import Disposition
+
+        pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # covers
+        if not pictures:
+            raise FiguregroundError(f"{path} has no picture track, only {_kinds(container)}; expected a film")
+        pictures[0].thread_type = "AUTO"
+        yield Film(path, container, pictures[0])
+
+
+def _kinds(container: InputContainer) -> str:
+    return " and ".join(sorted({s.type for s in container.streams} - {"video"})) or "still pictures"
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """A file that FFmpeg knows.
+
+    Raises:
+        FiguregroundError: missing, or of another kind.
+    """
+    import av
+
+    try:
+        container = av.open(f"file:{path}")  # or "a:b.mp4" would be taken for a protocol
+    except av.FFmpegError as error:
+        raise FiguregroundError(
+            f"{path} cannot be read as a film ({error.strerror}); expected a whole one, such as MP4. Get it again"
+        ) from error
+    with container:
+        yield container
+
+
+def packets(container: InputContainer, streams: Sequence[VideoStream | AudioStream]) -> Iterator[Packet[Any]]:
+    """The packets of some streams up to the end, or to where the file breaks off; an empty one ends each stream."""
+    import av
+
+    with suppress(av.FFmpegError):
+        yield from container.demux(*streams)

@@ -1,0 +1,153 @@
+"""Films to films: the figure laid over, as a mask or cut out, with the frame rate and the sound kept."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from figureground.errors import FiguregroundError
+from figureground.prediction.film_reading import VIDEO_SUFFIXES, Frame, open_film
+from figureground.prediction.film_writing import check_target, write_film
+from figureground.prediction.outputs import Prediction
+from figureground.prediction.segmenter import Segmenter
+
+__all__ = ["VIDEO_SUFFIXES", "Show", "VideoSummary", "predict_video", "smooth"]
+
+Show: TypeAlias = Literal["overlay", "mask", "cutout"]
+GREEN = (0, 255, 0)
+SCENE_CUT = 30.0
+"""Mean absolute difference of two neighbouring frames, of 255 levels, above which a new scene begins."""
+
+
+@dataclass(frozen=True)
+class VideoSummary:
+    """What became of a film."""
+
+    frames: int
+    width: int
+    """Upright, in pixels."""
+    height: int
+    film_seconds: float
+    taken_seconds: float
+    notices: tuple[str, ...]
+    """What is not as in the source: missing frames, sound coded anew, a size made even."""
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds taken for a second of film: below 1 is faster than the film plays."""
+        return self.taken_seconds / self.film_seconds
+
+
+def predict_video(
+    segmenter: Segmenter,
+    source: str | Path,
+    target: str | Path,
+    *,
+    show: Show = "overlay",
+    background: tuple[int, int, int] = GREEN,
+    smoothing: float = 0.0,
+    progress: bool = False,
+    overwrite: bool = False,
+) -> VideoSummary:
+    """Write a film of the figure in each frame of a film.
+
+    Frames stream through: memory does not grow with the film. Times of frames and sound are kept, films of phones
+    are turned upright, and a film that breaks off is done up to there, with a notice. Subtitles are not kept. The
+    target is written beside and renamed at the end, so that an interruption leaves none.
+
+    Args:
+        segmenter: the model.
+        source: a film that FFmpeg reads.
+        target: ``.mp4``, ``.mov``, ``.mkv`` (H.264) or ``.webm`` (VP9).
+        show: the film with the figure in transparent red, the mask in black and white, or the figure cut out.
+        background: red, green and blue (0 to 255) behind a cut-out.
+        smoothing: weight of the past in the probability, at least 0 (off) and below 1; see `smooth`.
+        progress: show a bar on stderr.
+        overwrite: replace a target that exists.
+
+    Raises:
+        FiguregroundError: a source that is no film or has no frames; a target that exists, is the source or has
+            another suffix; a smoothing out of range.
+        ModuleNotFoundError: PyAV (extra ``video``) is not installed.
+    """
+    source, target = Path(source), Path(target)
+    _check(source, target, smoothing, overwrite)
+    started = time.perf_counter()
+    with open_film(source) as film:
+        frames = _predicted(segmenter, film.frames(), show, background, smoothing)
+        bar = tqdm(frames, total=film.expected_count, unit="frame", disable=not progress, leave=False)
+        height, width = write_film(target, iter(bar), film)
+    taken = time.perf_counter() - started
+    return VideoSummary(film.count, width, height, float(film.end), taken, tuple(film.notices))
+
+
+def _check(source: Path, target: Path, smoothing: float, overwrite: bool) -> None:
+    check_target(target)
+    if not 0 <= smoothing < 1:
+        raise FiguregroundError(f"smoothing is {smoothing}; expected at least 0 (off) and below 1")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise FiguregroundError(f"{target} is the film itself; choose another name")
+    if target.exists() and not overwrite:
+        raise FiguregroundError(f"{target} exists; choose another name or allow it to be replaced (overwrite)")
+
+
+def _predicted(
+    segmenter: Segmenter, frames: Iterator[Frame], show: Show, background: tuple[int, int, int], smoothing: float
+) -> Iterator[Frame]:
+    """Each frame with its image replaced by what is to be shown."""
+    waiting: deque[Frame] = deque()  # those of one batch
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        for frame in frames:
+            waiting.append(frame)
+            yield frame.image
+
+    for prediction in smooth(segmenter.predict(images()), smoothing):
+        yield replace(waiting.popleft(), image=_picture(prediction, show, background))
+
+
+def _picture(prediction: Prediction, show: Show, background: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """What is shown of a prediction, (H, W, 3)."""
+    if show == "overlay":
+        return np.asarray(prediction.overlay())
+    if show == "cutout":
+        return np.asarray(prediction.cutout(background=background))
+    return np.repeat(prediction.mask[..., None].astype(np.uint8) * 255, 3, axis=2)
+
+
+def smooth(predictions: Iterable[Prediction], weight: float) -> Iterator[Prediction]:
+    """Predictions of neighbouring frames with less flicker, by single exponential smoothing.
+
+    The probability becomes p̄(t) = weight · p̄(t-1) + (1 - weight) · p(t), with p̄(0) = p(0) (NIST/SEMATECH e-Handbook
+    of Statistical Methods, 6.4.3.1). It starts anew at a cut: where the pixels of two frames differ by more than
+    `SCENE_CUT` levels on average (pair-wise comparison of Zhang, Kankanhalli and Smoliar, Automatic partitioning of
+    full-motion video, 1993, section 2.1, here of levels and not of counts), or their sizes differ.
+
+    Args:
+        predictions: of frames in order of time.
+        weight: of the past, at least 0 (nothing is changed) and below 1.
+    """
+    past: Prediction | None = None
+    for present in predictions:
+        if past is None or not weight or _is_cut(past.image, present.image):
+            past = present
+        else:
+            mixed = weight * past.probability + (1 - weight) * present.probability
+            past = replace(present, probability=mixed)
+        yield past
+
+
+def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+    """Whether a new scene begins between two frames; every fourth row and column is enough to tell."""
+    if before.shape != after.shape:
+        return True
+    difference = before[::4, ::4].astype(np.int16) - after[::4, ::4]
+    return float(np.abs(difference).mean()) > SCENE_CUT
