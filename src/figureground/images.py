@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import tempfile
 import warnings
@@ -17,13 +18,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from figureground.errors import FiguregroundError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+HEIF_SUFFIXES = (".heic", ".heif")
+IMAGE_SUFFIXES = COMMON_SUFFIXES + HEIF_SUFFIXES
 WRITABLE_SUFFIXES = {
-    "L": IMAGE_SUFFIXES,
-    "RGB": IMAGE_SUFFIXES,
+    "L": COMMON_SUFFIXES,
+    "RGB": COMMON_SUFFIXES,
     "RGBA": (".png", ".webp", ".tif", ".tiff"),
+    "I;16": (".png", ".tif", ".tiff"),
 }
+LARGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
+log = logging.getLogger(__name__)
 
 
 def read_image(source: ImageSource) -> NDArray[np.uint8]:
@@ -61,7 +67,7 @@ def read_indices(source: str | Path) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _decoding(source: ImageSource) -> Iterator[Image.Image]:
+def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
     """The decoded picture, upright; every way in which a file can be broken becomes one clear error."""
     name = _name(source)
     try:
@@ -70,7 +76,8 @@ def _decoding(source: ImageSource) -> Iterator[Image.Image]:
             if isinstance(source, Image.Image):
                 upright = ImageOps.exif_transpose(source)
             else:
-                with Image.open(_file(source)) as picture:
+                with _opened(source) as picture:
+                    _say_which_of_several(picture, name)
                     picture.load()
                     upright = ImageOps.exif_transpose(picture)
         yield upright
@@ -85,9 +92,59 @@ def _decoding(source: ImageSource) -> Iterator[Image.Image]:
         found = "is empty (0 bytes)" if empty else "is not an image, or of a kind that is not supported"
         raise FiguregroundError(f"{name} {found}; expected one of: {', '.join(IMAGE_SUFFIXES)}") from None
     except Image.DecompressionBombError as error:
-        raise FiguregroundError(f"{name} is too large: {error}") from None
+        raise FiguregroundError(f"{name} is too large ({error}); if it is trusted, raise --max-pixels") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for broken content
         raise FiguregroundError(f"{name} cannot be decoded ({error}); is it damaged? Get it again") from None
+
+
+def _opened(source: str | Path | bytes) -> Image.Image:
+    """Pillow's picture of a file; HEIC needs a package of its own, which is loaded when one comes."""
+    try:
+        return Image.open(_file(source))
+    except UnidentifiedImageError:
+        if _start(source)[4:8] != b"ftyp":
+            raise
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        raise FiguregroundError(
+            f"{_name(source)} is a HEIC picture, which needs one more package: pip install 'figureground[heic]'"
+        ) from None
+    register_heif_opener()
+    return Image.open(_file(source))
+
+
+def _say_which_of_several(picture: Image.Image, name: str) -> None:
+    count = getattr(picture, "n_frames", 1)
+    if count > 1 and picture.format != "MPO":  # a JPEG of a camera, with previews behind it
+        log.warning("%s holds %d pictures; the first is used", name, count)
+
+
+def limit_pixels(most: int) -> None:
+    """Refuse photos of more pixels, in the whole process: a small file can hold a picture that fills the memory.
+
+    Without this call Pillow's own limit holds, about 179 million.
+    """
+    Image.MAX_IMAGE_PIXELS = most // 2  # Pillow warns from here on, and refuses twice as many
+
+
+def pixel_count(source: str | Path) -> int:
+    """Width times height, from the head of a file; 0 where it cannot be read."""
+    try:
+        with Image.open(source) as picture:
+            return picture.width * picture.height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0
+
+
+def read_profile(source: str | Path) -> bytes | None:
+    """The ICC profile of an RGB photo, without which its colours look different elsewhere; none if it has none."""
+    try:
+        with Image.open(source) as picture:
+            profile = picture.info.get("icc_profile")
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
 
 def _as_rgb(picture: Image.Image, name: str) -> Image.Image:
@@ -104,8 +161,16 @@ def _as_rgb(picture: Image.Image, name: str) -> Image.Image:
     return picture.convert("RGBA").convert("RGB") if picture.mode in ("P", "PA") else picture.convert("RGB")
 
 
-def _file(source: str | Path | bytes | NDArray[np.uint8]) -> Any:
+def _file(source: str | Path | bytes) -> Any:
     return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _start(source: str | Path | bytes) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(source, bytes):
+        return source[:16]
+    with Path(source).open("rb") as file:
+        return file.read(16)
 
 
 def _size(source: Any) -> int:
@@ -149,14 +214,31 @@ def _umask() -> int:
     return mask
 
 
-def write_image(path: str | Path, pixels: NDArray[np.uint8]) -> None:
-    """Write grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) uint8 as the format that the suffix names."""
+def write_image(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], profile: bytes | None = None) -> None:
+    """Write grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) uint8, or grey (H, W) uint16, as the suffix says.
+
+    Args:
+        path: the file.
+        pixels: what is written.
+        profile: the ICC profile of its colours.
+
+    Raises:
+        FiguregroundError: a suffix that cannot hold it, a picture too large for the format, or a full disk.
+    """
     path = Path(path)
     picture = Image.fromarray(pixels)
-    if path.suffix.lower() not in WRITABLE_SUFFIXES.get(picture.mode, ()):
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE_SUFFIXES.get(picture.mode, ()):
         expected = ", ".join(WRITABLE_SUFFIXES[picture.mode])
         raise FiguregroundError(
             f"{path} cannot hold this picture ({picture.mode}); expected a name that ends in: {expected}"
         )
+    most = LARGEST_SIDE.get(suffix)
+    if most is not None and max(picture.size) > most:
+        raise FiguregroundError(
+            f"{path} would be {picture.width}×{picture.height}; {suffix} holds up to {most} pixels in a direction"
+        )
+    # Colours at the default level take three times as long, for files a fifth smaller; masks are quick at any level.
+    level = 6 if picture.mode == "L" else 1
     with replacing(path) as partial:
-        picture.save(partial)
+        picture.save(partial, icc_profile=profile, quality=92, compress_level=level)
