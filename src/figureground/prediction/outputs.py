@@ -12,6 +12,7 @@ from PIL import Image
 
 from figureground.config import PostProcessingConfig
 from figureground.images import write_image
+from figureground.prediction.cutout import Background, composite, cutout, parse_background
 from figureground.prediction.polygons import Polygon, find_polygons
 from figureground.prediction.postprocessing import post_process
 
@@ -44,6 +45,20 @@ class Prediction:
     def overlay(self) -> Image.Image:
         """The photo with the figure in transparent red."""
         return Image.fromarray(lay_over(self.image, self.mask))
+
+    def cutout(self, background: Background | str | None = None) -> Image.Image:
+        """The figure with a soft edge, RGBA, or RGB on a background.
+
+        Args:
+            background: a colour triple, an image (H, W, 3) uint8, or text: ``white``, ``#rrggbb`` or a picture file.
+
+        Raises:
+            FiguregroundError: a background that is none of these.
+        """
+        if isinstance(background, str):
+            background = parse_background(background)
+        rgba = cutout(self.image, self.probability, self.threshold)
+        return Image.fromarray(rgba if background is None else composite(rgba, background))
 
     def save(self, path: str | Path) -> None:
         """Write the mask, 0 and 255, as the format that the suffix names (PNG keeps it exactly).
