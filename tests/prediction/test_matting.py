@@ -111,7 +111,7 @@ def test_alpha_and_colours_of_known_hair():
 def test_an_enlarged_tile_is_a_piece_of_the_whole():
     grid = Grid.over(np.empty((700, 1000, 3), np.uint8))
     assert grid.step == 4
-    samples = np.random.default_rng(0).random((*grid.sample(np.empty((700, 1000))).shape, 2), np.float32)
+    samples = np.random.default_rng(0).random((2, *grid.sample(np.empty((700, 1000))).shape), np.float32)
     whole = grid.enlarge(samples, (slice(0, 700), slice(0, 1000)))
     for tile in grid.tiles():
         for channel, piece in zip(whole, grid.enlarge(samples, tile), strict=True):

@@ -10,14 +10,14 @@ from PIL import Image, ImageColor, ImageOps
 
 from figureground.errors import FiguregroundError
 from figureground.images import read_image
-from figureground.prediction.matting import Grid, alpha_model, alpha_of, foreground_of, local_colours
+from figureground.prediction.matting import Grid, alpha_model, alpha_of, foreground_of, local_colours, tile_alpha
 
 Background = tuple[int, int, int] | NDArray[np.uint8]
 """A colour, RGB 0 to 255, or an image (H, W, 3) of any size."""
 
 
 def cutout(image: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float = 0.5) -> NDArray[np.uint8]:
-    """The figure with a soft edge and its own colours: ``refine_alpha`` and ``estimate_foreground`` in one go.
+    """The figure with a soft edge and its own colours: ``refine_alpha`` and ``estimate_foreground`` in one pass.
 
     Args:
         image: (H, W, 3) uint8.
@@ -30,10 +30,10 @@ def cutout(image: NDArray[np.uint8], probability: NDArray[np.float32], threshold
     grid = Grid.over(image)
     colours, prior = grid.sample(image), grid.sample(probability)
     model = alpha_model(grid, colours, prior, threshold)
-    means = local_colours(grid, colours, alpha_of(list(np.moveaxis(model, 2, 0)), colours, prior, threshold))
+    means = local_colours(grid, colours, alpha_of(model, colours, prior, threshold))
     rgba = np.zeros((*probability.shape, 4), np.uint8)
     for tile in grid.tiles():
-        alpha = alpha_of(grid.enlarge(model, tile), image[tile], probability[tile], threshold)
+        alpha = tile_alpha(grid, model, tile, image[tile], probability[tile], threshold)
         rgba[tile][..., 3] = np.round(alpha * 255)
         if alpha.min() == 1:
             rgba[tile][..., :3] = image[tile]

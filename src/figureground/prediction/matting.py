@@ -8,7 +8,7 @@ A large photo costs time, not memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,13 +71,12 @@ class Grid:
                 yield slice(top, min(top + TILE, self.height)), slice(left, min(left + TILE, self.width))
 
     def enlarge(self, samples: Floats, tile: tuple[slice, slice]) -> list[Floats]:
-        """Each channel of (h, w, c), bilinear, in a tile of the photo."""
+        """Each channel of (c, h, w), bilinear, in a tile of the photo."""
         rows, columns = tile
         box = tuple(edge / self.step for edge in (columns.start, rows.start, columns.stop, rows.stop))
         size = (columns.stop - columns.start, rows.stop - rows.start)
         return [
-            np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR, box=box))
-            for channel in np.ascontiguousarray(np.moveaxis(samples, 2, 0))
+            np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR, box=box)) for channel in samples
         ]
 
 
@@ -101,7 +100,7 @@ def refine_alpha(image: Pixels, probability: Floats, threshold: float = 0.5) -> 
     model = alpha_model(grid, grid.sample(image), grid.sample(probability), threshold)
     alpha = np.empty(probability.shape, np.float32)
     for tile in grid.tiles():
-        alpha[tile] = alpha_of(grid.enlarge(model, tile), image[tile], probability[tile], threshold)
+        alpha[tile] = tile_alpha(grid, model, tile, image[tile], probability[tile], threshold)
     return alpha
 
 
@@ -136,7 +135,7 @@ def alpha_model(grid: Grid, image: Pixels, probability: Floats, threshold: float
         threshold: see ``refine_alpha``.
 
     Returns:
-        (h, w, 7): lower and upper bound of alpha; precision of the measurement; and what gives measurement times
+        (7, h, w): lower and upper bound of alpha; precision of the measurement; and what gives measurement times
         precision: a weight for each channel and a constant.
     """
     bounds = alpha_bounds(grid, probability > threshold)
@@ -160,7 +159,7 @@ def alpha_model(grid: Grid, image: Pixels, probability: Floats, threshold: float
     measurement[near, 0] = np.sum(direction * difference, axis=-1)
     measurement[near, 1:4] = direction
     measurement[near, 4] = -np.sum(direction * background_mean[near], axis=-1)
-    return np.concatenate([bounds, measurement], axis=-1)
+    return channels_first(bounds, measurement)
 
 
 def alpha_bounds(grid: Grid, mask: NDArray[np.bool_]) -> Floats:
@@ -176,8 +175,18 @@ def alpha_bounds(grid: Grid, mask: NDArray[np.bool_]) -> Floats:
     return bounds
 
 
-def alpha_of(model: list[Floats], image: Pixels, probability: Floats, threshold: float) -> Floats:
-    """Alpha (n, m) of a piece of the photo, from the enlarged channels of ``alpha_model``."""
+def tile_alpha(
+    grid: Grid, model: Floats, tile: tuple[slice, slice], image: Pixels, probability: Floats, threshold: float
+) -> Floats:
+    """Alpha of a tile (n, m) from an ``alpha_model``; most tiles of a photo are certain, which is quickly seen."""
+    lowest, highest = grid.enlarge(model[:2], tile)
+    if lowest.min() == 1 or highest.max() == 0:
+        return lowest
+    return alpha_of([lowest, highest, *grid.enlarge(model[2:], tile)], image, probability, threshold)
+
+
+def alpha_of(model: Floats | Sequence[Floats], image: Pixels, probability: Floats, threshold: float) -> Floats:
+    """Alpha (n, m) of pixels, from the channels of ``alpha_model`` there, each (n, m)."""
     lowest, highest, precision, red, green, blue, constant = model
     prior = np.interp(probability, (0, threshold, 1), (0, 0.5, 1)).astype(np.float32)
     variance = 4 * prior * (1 - prior)
@@ -188,7 +197,7 @@ def alpha_of(model: list[Floats], image: Pixels, probability: Floats, threshold:
 
 
 def local_colours(grid: Grid, image: Pixels, alpha: Floats) -> Floats:
-    """Mean colours of the figure and of the background around each sample, (h, w, 6), 0 to 1."""
+    """Mean colours of the figure and of the background around each sample, (6, h, w), 0 to 1."""
     colours = unit(image)
     figure_weight, background_weight = alpha**PURITY, (1 - alpha) ** PURITY
     foreground = background = colours
@@ -198,11 +207,11 @@ def local_colours(grid: Grid, image: Pixels, alpha: Floats) -> Floats:
         background_mean, _ = weighted_mean(background, background_weight, radius)
         foreground = _fused(figure_mean, background_mean, colours, alpha[..., None])
         background = background_mean
-    return np.concatenate([figure_mean, background_mean], axis=-1)
+    return channels_first(figure_mean, background_mean)
 
 
-def foreground_of(means: list[Floats], image: Pixels, alpha: Floats) -> Pixels:
-    """Colours (n, m, 3) of a piece of the photo, from the enlarged channels of ``local_colours``."""
+def foreground_of(means: Sequence[Floats], image: Pixels, alpha: Floats) -> Pixels:
+    """Colours (n, m, 3) of the figure in pixels, from the channels of ``local_colours`` there, each (n, m)."""
     foreground = np.empty_like(image)
     for channel in range(3):  # numpy is slow along an axis of three
         fused = _fused(means[channel], means[channel + 3], unit(image[..., channel]), alpha)
@@ -214,6 +223,11 @@ def _fused(figure_mean: Floats, background_mean: Floats, colours: Floats, alpha:
     """The mean colour of the figure, moved by what the blend of the two means does not explain."""
     fused = figure_mean + alpha * (colours - alpha * figure_mean - (1 - alpha) * background_mean)
     return np.asarray(np.clip(fused, 0, 1), np.float32)
+
+
+def channels_first(*parts: Floats) -> Floats:
+    """Parts (h, w, c) as one (c, h, w), each channel contiguous, to be enlarged."""
+    return np.ascontiguousarray(np.moveaxis(np.concatenate(parts, axis=-1), -1, 0))
 
 
 def unit(pixels: Pixels) -> Floats:
@@ -232,7 +246,7 @@ def weighted_mean(values: Floats, weights: Floats, radius: int) -> tuple[Floats,
     """Mean (h, w, c) of a window's values with weights (h, w), and the window's mean weight (h, w)."""
     weight = box_mean(weights, radius)
     total = box_mean(values * weights[..., None], radius)
-    return total / (weight + np.float32(1e-6))[..., None], weight
+    return total / (weight + np.float32(1e-9))[..., None], weight
 
 
 def _spread(colours: Floats, weights: Floats, radius: int) -> Floats:
