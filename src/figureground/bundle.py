@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, parse, plain
+from figureground.config import ModelConfig, OperatingPoint, PostProcessingConfig, PreprocessingConfig, parse, plain
 from figureground.errors import FiguregroundError
 from figureground.images import replacing
 from figureground.onnx_metadata import read_onnx_metadata
@@ -44,6 +44,7 @@ class BundleInfo:
     model: ModelConfig = ModelConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     operating_point: OperatingPoint = OperatingPoint()
+    post_processing: PostProcessingConfig = PostProcessingConfig()
     data: DataSummary = DataSummary()
     scores: dict[str, Any] = field(default_factory=dict)
     """By split, in the form of ``evaluate --json``."""

@@ -242,3 +242,10 @@ def write_image(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]
     level = 6 if picture.mode == "L" else 1
     with replacing(path) as partial:
         picture.save(partial, icc_profile=profile, quality=92, compress_level=level)
+
+
+def encode_image(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Pixels, as `write_image` takes them, as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

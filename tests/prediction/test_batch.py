@@ -6,7 +6,9 @@ from figureground.bundle import BundleInfo
 from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.prediction import Member, Segmenter
-from figureground.prediction.batch import find_jobs, predict_files
+from figureground.prediction.batch import predict_files
+from figureground.prediction.jobs import find_jobs
+from figureground.prediction.shelf import Shelf
 
 
 class Everything:
@@ -27,22 +29,22 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def test_folders_are_kept_and_names_do_not_collide(photos, tmp_path):
-    out = tmp_path / "out"
-    targets = {job.target.relative_to(out).as_posix() for job in find_jobs([photos], out)}
-    assert targets == {"a.jpg.png", "a.png.png", "sub/a.png", "sub/deep/b.png"}
+def test_folders_are_kept_and_names_do_not_collide(photos):
+    names = {job.name.as_posix() for job in find_jobs([photos])}
+    assert names == {"a.jpg", "a.png", "sub/a", "sub/deep/b"}
 
 
 def test_a_broken_file_is_reported_and_the_others_are_done(photos, tmp_path):
     (photos / "broken.jpg").write_bytes(b"no photo")
     segmenter = Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Everything(), "all"))
-    jobs = find_jobs([photos], tmp_path / "out")
-    outcomes = list(predict_files(segmenter, jobs))
+    jobs = find_jobs([photos])
+    outcomes = list(predict_files(segmenter, jobs, Shelf(tmp_path / "out")))
+    assert [outcome.job for outcome in outcomes] == jobs
     assert sorted(outcome.status for outcome in outcomes) == ["done"] * 4 + ["failed"]
     assert "broken.jpg is not an image" in next(o.message for o in outcomes if o.status == "failed")
     with Image.open(tmp_path / "out" / "sub" / "deep" / "b.png") as mask:
         assert (mask.size, mask.getextrema()) == ((5, 4), (255, 255))
-    again = list(predict_files(segmenter, jobs))
+    again = list(predict_files(segmenter, jobs, Shelf(tmp_path / "out")))
     assert sorted(outcome.status for outcome in again) == ["failed"] + ["there"] * 4
 
 
@@ -50,9 +52,16 @@ def test_a_broken_file_is_reported_and_the_others_are_done(photos, tmp_path):
 def test_inputs_without_photos(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FiguregroundError, match=message):
-        find_jobs([tmp_path / name], tmp_path / "out")
+        find_jobs([tmp_path / name])
 
 
-def test_two_folders_with_the_same_names_are_refused(photos, tmp_path):
-    with pytest.raises(FiguregroundError, match="would both become"):
-        find_jobs([photos / "sub", photos / "sub" / "a.jpg"], tmp_path / "out")
+def test_the_same_name_in_two_folders_is_kept_apart(photos, tmp_path):
+    other = tmp_path / "other" / "sub" / "a.jpg"
+    other.parent.mkdir(parents=True)
+    Image.new("RGB", (5, 4)).save(other)
+    jobs = find_jobs([photos / "sub" / "a.jpg", other, photos / "sub" / "deep"])
+    assert [job.name.as_posix() for job in jobs] == ["photos/sub/a", "other/sub/a", "b"]
+
+
+def test_a_photo_that_is_given_twice_counts_once(photos):
+    assert len(find_jobs([photos, photos / "sub" / "a.jpg", photos / "sub"])) == 4

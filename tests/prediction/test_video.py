@@ -8,7 +8,7 @@ import pytest
 from figureground.bundle import BundleInfo
 from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
-from figureground.prediction import Prediction, Segmenter, film_writing
+from figureground.prediction import Member, Prediction, Segmenter, film_writing
 from figureground.prediction.film_reading import Film, Frame, open_film
 from figureground.prediction.film_writing import Format
 from figureground.prediction.video import VideoSummary, predict_video, smooth
@@ -34,7 +34,7 @@ class Interrupted(Brightness):
 
 @pytest.fixture
 def segmenter():
-    return Segmenter(BundleInfo(preprocessing=PreprocessingConfig((HEIGHT, WIDTH))), Brightness(), "brightness")
+    return Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((HEIGHT, WIDTH))), Brightness(), "brightness"))
 
 
 def square(index):
@@ -214,7 +214,7 @@ def test_hdr_is_noted(segmenter, tmp_path):
 
 
 def test_an_interruption_leaves_nothing(film, tmp_path):
-    segmenter = Segmenter(BundleInfo(), Interrupted(), "interrupted")
+    segmenter = Segmenter(Member(BundleInfo(), Interrupted(), "interrupted"))
     with pytest.raises(KeyboardInterrupt):
         predict_video(segmenter, film, tmp_path / "out" / "out.mp4")
     assert [path.name for path in tmp_path.rglob("*")] == ["in.mp4"]

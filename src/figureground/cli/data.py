@@ -30,7 +30,7 @@ def oxford_pet(
 
 @data_app.command("clear-cache")
 def clear_cache(
-    folder: Annotated[Path | None, typer.Option(help="As --cache of train [default: ~/.cache/figureground].")] = None,
+    folder: Annotated[Path | None, typer.Option(help="As --cache of train (default: ~/.cache/figureground).")] = None,
 ) -> None:
     """Remove the decoded images that training keeps."""
     with needs("train"):

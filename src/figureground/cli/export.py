@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder or a .safetensors bundle.")],
     precision: Annotated[str, typer.Option(help="float32, float16 (weights only) or int8.")] = "float32",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The .onnx file [default: in the run].")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The .onnx file (default: in the run).")] = None,
     data: Annotated[
-        str | None, typer.Option(help="What it is compared and calibrated on [default: the run's data].")
+        str | None, typer.Option(help="What it is compared and calibrated on (default: the run's data).")
     ] = None,
     foreground: Annotated[str | None, typer.Option(help="What a trimap's border counts as.")] = None,
     mask_threshold: MaskThresholdOption = None,

@@ -3,38 +3,231 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import app, needs
+from figureground.cli.common import app, needs, refuse_existing
+from figureground.errors import FiguregroundError
+
+if TYPE_CHECKING:
+    from figureground.prediction import Segmenter
+    from figureground.prediction.batch import Outcome
+    from figureground.prediction.cutout import Background
+
+STDIN = "-"
+DEFAULT_OUTPUT = Path("masks")
+MODELS, LOOK, RESULTS, FILMS = "Models", "Quality", "Results", "Films"  # panels of the help
+InputsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Photos, folders and films, or - for one photo on stdin; models (run folders, bundles) first."),
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="A run folder or bundle; several are averaged.", rich_help_panel=MODELS),
+]
 
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run folder or a bundle.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Photos and folders of photos.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks.")] = Path("masks"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make masks anew that are there.")] = False,
+    inputs: InputsArgument = None,
+    model: ModelOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="torch, openvino or onnxruntime (default: the fastest).", rich_help_panel=MODELS),
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Also look at photos mirrored.", rich_help_panel=LOOK)] = False,
+    tile: Annotated[
+        float | None,
+        typer.Option(help="Also look at so many times the network's size, in tiles: 2.", rich_help_panel=LOOK),
+    ] = None,
+    keep_largest: Annotated[
+        bool | None, typer.Option("--keep-largest/--keep-all", help="The largest part alone.", rich_help_panel=LOOK)
+    ] = None,
+    fill_holes: Annotated[
+        bool | None, typer.Option("--fill-holes/--keep-holes", help="No holes in the figure.", rich_help_panel=LOOK)
+    ] = None,
+    min_area: Annotated[
+        float | None, typer.Option(help="No part smaller than this share of the photo: 0.001.", rich_help_panel=LOOK)
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder, or the film.", rich_help_panel=RESULTS)
+    ] = DEFAULT_OUTPUT,
+    save: Annotated[
+        str, typer.Option(help="Of mask,overlay,cutout,probability,coco.", rich_help_panel=RESULTS)
+    ] = "mask",
+    background: Annotated[
+        str | None, typer.Option(help="Behind cut-outs: white, #rrggbb or a picture.", rich_help_panel=RESULTS)
+    ] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", help="A file of photos' names, - for stdin.", rich_help_panel=RESULTS)
+    ] = None,
+    max_pixels: Annotated[
+        float | None, typer.Option(help="Refuse larger photos (default: 179 million).", rich_help_panel=RESULTS)
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write what became of each photo.", rich_help_panel=RESULTS)
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make anew what is there.", rich_help_panel=RESULTS)
+    ] = False,
+    smoothing: Annotated[float, typer.Option(help="Weight of earlier frames, 0 to 1.", rich_help_panel=FILMS)] = 0.0,
 ) -> None:
-    """Write a mask (PNG, 0 and 255) for each photo, at the photo's own size."""
+    """Find the figure in photos and films: masks, overlays, cut-outs, at each photo's own size.
+
+    What is there already is left alone, so the same command continues a batch that was interrupted.
+    """
+    from figureground.images import limit_pixels
+    from figureground.prediction.cutout import parse_background
+
+    if max_pixels is not None:
+        limit_pixels(int(max_pixels))
+    refuse_existing(json_file, overwrite)
+    models, sources = _told_apart(inputs or [], model or [], list_file)
+    kinds = save.replace(" ", "").split(",")
+    behind = parse_background(background) if background else None
+    given = {"keep_largest": keep_largest, "fill_holes": fill_holes, "min_area": min_area}
+    segmenter = _load(models, engine, tta, tile)
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    segmenter.post_processing = replace(segmenter.post_processing, **changes)
+    if sources == [STDIN]:
+        _from_stdin(segmenter, kinds, behind)
+        return
+    films, photos = _films_apart(sources)
+    for film in films:
+        _film(segmenter, film, output, kinds, behind, smoothing, overwrite)
+    if photos:
+        _photos(segmenter, photos, output, kinds, behind, overwrite, json_file)
+
+
+def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | None) -> tuple[list[str], list[str]]:
+    """Models and what they shall look at; models may stand first among the inputs."""
+    from figureground.prediction.member import is_model
+
+    first = next((i for i, name in enumerate(inputs) if not is_model(Path(name))), len(inputs))
+    found, sources = [*models, *inputs[:first]], list(inputs[first:])
+    if not found:
+        what = f"{inputs[0]} is no model" if inputs else "no model was named"
+        raise FiguregroundError(f"{what}; expected a run folder or a bundle first, or --model FILE")
+    if list_file is not None:
+        lines = sys.stdin.read() if str(list_file) == STDIN else list_file.read_text()
+        sources += [line for line in lines.splitlines() if line.strip()]
+    if not sources:
+        raise FiguregroundError("no photo was given; expected files, folders, --list FILE or - for stdin")
+    return found, sources
+
+
+def _load(models: Sequence[str], engine: str | None, tta: bool, tile: float | None) -> Segmenter:
+    from figureground.prediction import Views, load
+
+    scales = (1.0,) if tile is None else (1.0, tile)
     with needs("train"):
-        from tqdm import tqdm
+        return load(*models, engine=engine, views=Views(tta, scales))
 
-        from figureground.prediction import load
-        from figureground.prediction.batch import find_jobs, predict_files
 
-        jobs = find_jobs(inputs, output)
-        outcomes = predict_files(load(model), jobs, overwrite=overwrite)
-        counted = {"done": 0, "there": 0, "failed": 0}
-        bar = tqdm(outcomes, total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
+def _films_apart(sources: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    from figureground.prediction.film_reading import VIDEO_SUFFIXES
+
+    paths = [Path(source) for source in sources]
+    films = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    return films, [path for path in paths if path not in films]
+
+
+def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Background | None) -> None:
+    """One photo on stdin to one picture on stdout."""
+    from figureground.images import encode_image
+
+    if len(kinds) != 1:
+        raise FiguregroundError(f"stdout takes one picture, {len(kinds)} were asked for; expected one, such as mask")
+    picture = segmenter.predict(sys.stdin.buffer.read()).picture(kinds[0], background)
+    sys.stdout.buffer.write(encode_image(picture))
+
+
+def _film(
+    segmenter: Segmenter,
+    film: Path,
+    output: Path,
+    kinds: Sequence[str],
+    background: Background | None,
+    smoothing: float,
+    overwrite: bool,
+) -> None:
+    """A film of each kind that was asked for."""
+    with needs("video"):
+        from figureground.prediction.video import VIDEO_SUFFIXES, predict_video
+
+        for kind in kinds:
+            name = film.stem + (f"-{kind}" if len(kinds) > 1 else "") + ".mp4"
+            target = output if output.suffix.lower() in VIDEO_SUFFIXES else output / name
+            summary = predict_video(
+                segmenter, film, target, show=kind,  # type: ignore[arg-type]  # checked there
+                smoothing=smoothing, progress=sys.stderr.isatty(), overwrite=overwrite,
+                **({"background": background} if background is not None else {}),  # type: ignore[arg-type]
+            )  # fmt: skip
+            typer.echo(
+                f"{target}: {summary.frames} frames of {summary.width}×{summary.height}, "
+                f"{summary.real_time_factor:.2f} seconds for a second of film ({segmenter.engine})"
+            )
+
+
+def _photos(
+    segmenter: Segmenter,
+    photos: Sequence[Path],
+    output: Path,
+    kinds: Sequence[str],
+    background: Background | None,
+    overwrite: bool,
+    json_file: Path | None,
+) -> None:
+    """A batch: each photo reported, a summary, exit status 1 if one failed."""
+    from tqdm import tqdm
+
+    from figureground.prediction.batch import predict_files
+    from figureground.prediction.jobs import find_jobs
+    from figureground.prediction.shelf import Shelf
+
+    jobs = find_jobs(photos)
+    start = time.perf_counter()
+    outcomes: list[Outcome] = []
+    done = predict_files(segmenter, jobs, Shelf(output, kinds, background), overwrite=overwrite)
+    with tqdm(done, total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False) as bar:
         for outcome in bar:
-            counted[outcome.status] += 1
+            outcomes.append(outcome)
             if outcome.status == "failed":
                 bar.write(f"skipped: {outcome.message}", file=sys.stderr)
+    counted: Counter[str] = Counter(outcome.status for outcome in outcomes)
+    seconds = time.perf_counter() - start
+    if json_file:
+        _write_summary(json_file, segmenter, outcomes, counted, seconds)
     there = f", {counted['there']} were there (--overwrite replaces them)" if counted["there"] else ""
-    failed = f", {counted['failed']} could not be read" if counted["failed"] else ""
-    typer.echo(f"{counted['done']} masks written to {output}{there}{failed}")
+    failed = f", {counted['failed']} failed" if counted["failed"] else ""
+    speed = f" in {seconds:.1f} s ({counted['done'] / seconds:.1f} images/s, {segmenter.engine})"
+    typer.echo(
+        f"{counted['done']} of {len(jobs)} photos done{speed if counted['done'] else ''}{there}{failed}: {output}"
+    )
     if counted["failed"]:
         raise typer.Exit(1)
+
+
+def _write_summary(
+    path: Path, segmenter: Segmenter, outcomes: Sequence[Outcome], counted: Mapping[str, int], seconds: float
+) -> None:
+    import json
+
+    from figureground.images import replacing
+
+    figures = {
+        "model": segmenter.name,
+        "engine": segmenter.engine,
+        "threshold": segmenter.threshold,
+        **{status: counted[status] for status in ("done", "there", "failed")},
+        "seconds": seconds,
+        "images": [outcome.to_json() for outcome in outcomes],
+    }
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(figures, indent=2) + "\n")

@@ -38,10 +38,10 @@ def train(
         str | None, typer.Option(help="Decoded images: auto, off, or a folder.", rich_help_panel=DATA)
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="unet or resnet34_unet [default: resnet34_unet].", rich_help_panel=TRAINING)
+        str | None, typer.Option(help="unet or resnet34_unet (default: resnet34_unet).", rich_help_panel=TRAINING)
     ] = None,
     base_width: Annotated[
-        int | None, typer.Option(help="Channels of unet's first stage [default: 64].", rich_help_panel=TRAINING)
+        int | None, typer.Option(help="Channels of unet's first stage (default: 64).", rich_help_panel=TRAINING)
     ] = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Start from ImageNet weights.", rich_help_panel=TRAINING)
@@ -53,7 +53,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", rich_help_panel=TRAINING)] = None,
     learning_rate: Annotated[float | None, typer.Option(rich_help_panel=TRAINING)] = None,
     size: Annotated[
-        int | None, typer.Option(help="Height and width the network sees [default: 256].", rich_help_panel=TRAINING)
+        int | None, typer.Option(help="Height and width the network sees (default: 256).", rich_help_panel=TRAINING)
     ] = None,
     augmentation: Annotated[str | None, typer.Option(help="none, report, strong.", rich_help_panel=TRAINING)] = None,
     loss: Annotated[str | None, typer.Option(help="bce or bce_dice.", rich_help_panel=TRAINING)] = None,
@@ -74,7 +74,7 @@ def train(
         Path | None, typer.Option(help="A config.yaml: the same run again; flags change it.", rich_help_panel=RUN)
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of all runs.", rich_help_panel=RUN)] = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Of the run [default: the model's].", rich_help_panel=RUN)] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run (default: the model's).", rich_help_panel=RUN)] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of that name.", rich_help_panel=RUN)
     ] = False,

@@ -1,81 +1,177 @@
-"""Many files: which they are, where their masks go, and what became of each."""
+"""Many photos to files: read, predicted and written side by side, each reported, and none done twice."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES
+from figureground.images import pixel_count, read_image
+from figureground.prediction.jobs import Job
 from figureground.prediction.segmenter import Segmenter
+from figureground.prediction.shelf import Shelf
+from figureground.prediction.views import BATCH_SIZE
 
-
-@dataclass(frozen=True)
-class Job:
-    """A photo, and the file its mask goes to."""
-
-    source: Path
-    target: Path
+READERS = 2
+PIXELS_AT_ONCE = 2**26  # of photos that are read and not yet written: bounds the memory
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job."""
+    """What became of a photo."""
 
     job: Job
     status: Literal["done", "there", "failed"]
-    """``there``: a file of that name existed and was left alone."""
+    """``there``: its files existed and were left alone."""
     message: str = ""
+    files: tuple[Path, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of ``read``, ``predict`` (its share of the batch) and ``write``; they overlap with other photos'."""
+    size: tuple[int, int] | None = None
+    """Height and width of the photo."""
+    figure: float | None = None
+    """The mask's share of the photo."""
+    expected_dice: float | None = None
+    """See ``Prediction.expected_dice``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``predict --json``."""
+        entry: dict[str, Any] = {"file": str(self.job.source), "status": self.status}
+        if self.message:
+            entry["message"] = self.message
+        if self.size is not None:
+            entry |= {"height": self.size[0], "width": self.size[1], "figure": self.figure}
+            entry |= {"expected_dice": self.expected_dice, "seconds": self.seconds}
+        return {**entry, "files": [str(path) for path in self.files]}
 
 
-def find_jobs(inputs: Sequence[Path], output: Path) -> list[Job]:
-    """Photos in files and folders (searched through), each with a target below ``output``.
+def predict_files(
+    segmenter: Segmenter, jobs: Sequence[Job], shelf: Shelf, *, overwrite: bool = False
+) -> Iterator[Outcome]:
+    """Put the results of each photo on the shelf; a broken one is reported and the others are done.
 
-    Sub-folders are kept. Photos whose names differ in the suffix alone keep it: ``a.jpg`` becomes ``a.jpg.png``.
+    Photos are read and results written by threads while the network works on others. What is there already is left
+    alone, so the same call continues a batch that was interrupted, and two processes may share a folder.
 
-    Raises:
-        FiguregroundError: an input that does not exist, or no photo in any of them.
+    Args:
+        segmenter: the models.
+        jobs: the photos.
+        shelf: where the results go; it is closed at the end, also of an interruption.
+        overwrite: also do photos whose results are there.
+
+    Yields:
+        The outcome of each job, in order.
     """
-    found: list[tuple[Path, Path]] = []  # (photo, its path below the output)
-    for path in inputs:
-        if path.is_dir():
-            photos = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")
-            found.extend((photo, photo.relative_to(path)) for photo in photos if photo.is_file())
-        elif path.exists():
-            found.append((path, Path(path.name)))
-        else:
-            raise FiguregroundError(f"{path}: no such file or folder; expected photos")
-    if not found:
-        raise FiguregroundError(
-            f"no photo in {', '.join(map(str, inputs))}; expected files of: {', '.join(IMAGE_SUFFIXES)}"
-        )
-    taken = Counter(below.with_suffix("") for _, below in found)
-    jobs = []
-    for source, below in found:
-        alone = taken[below.with_suffix("")] == 1
-        jobs.append(Job(source, output / (below.with_suffix(".png") if alone else Path(f"{below}.png"))))
-    targets = Counter(job.target for job in jobs)
-    twice = [job for job in jobs if targets[job.target] > 1]
-    if twice:
-        raise FiguregroundError(
-            f"{twice[0].source} and {twice[1].source} would both become {twice[0].target}; predict them one by one, "
-            "or give the folder above them"
-        )
-    return jobs
+    readers, writers = ThreadPoolExecutor(READERS), ThreadPoolExecutor(1)
+    try:
+        read = _ahead(readers, lambda job: _read(job, shelf, overwrite), jobs, lambda job: pixel_count(job.source))
+        pending: deque[Outcome | Future[Outcome]] = deque()
+        for batch in _batches(read):
+            pending.extend(_predicted(segmenter, batch, shelf, writers))
+            while len(pending) > BATCH_SIZE:
+                yield _settled(pending.popleft())
+        while pending:
+            yield _settled(pending.popleft())
+    finally:
+        for pool in (readers, writers):
+            pool.shutdown(cancel_futures=True)
+        shelf.close()
 
 
-def predict_files(segmenter: Segmenter, jobs: Sequence[Job], *, overwrite: bool = False) -> Iterator[Outcome]:
-    """Write the mask of each photo; a broken one is reported and the next is done."""
-    for job in jobs:
-        if job.target.exists() and not overwrite:
-            yield Outcome(job, "there")
-            continue
-        try:
-            segmenter.predict(job.source).save(job.target)
-        except FiguregroundError as error:
-            yield Outcome(job, "failed", str(error))
-        else:
-            yield Outcome(job, "done")
+@dataclass(frozen=True)
+class _Photo:
+    """A photo that has been read."""
+
+    job: Job
+    image: NDArray[np.uint8]
+    seconds: float
+
+
+def _read(job: Job, shelf: Shelf, overwrite: bool) -> _Photo | Outcome:
+    if not overwrite and shelf.has(job):
+        return Outcome(job, "there", files=shelf.files(job))
+    start = time.perf_counter()
+    try:
+        return _Photo(job, read_image(job.source), time.perf_counter() - start)
+    except FiguregroundError as error:
+        return Outcome(job, "failed", str(error))
+
+
+def _predicted(
+    segmenter: Segmenter, batch: list[_Photo | Outcome], shelf: Shelf, writers: ThreadPoolExecutor
+) -> Iterator[Outcome | Future[Outcome]]:
+    """The outcomes of a batch in order; those of photos are still being written."""
+    photos = [entry for entry in batch if isinstance(entry, _Photo)]
+    start = time.perf_counter()
+    maps = segmenter.logit_maps([photo.image for photo in photos]) if photos else []
+    share = (time.perf_counter() - start) / max(1, len(photos))
+    found = iter(maps)
+    for entry in batch:
+        yield (
+            entry if isinstance(entry, Outcome) else writers.submit(_write, segmenter, entry, next(found), share, shelf)
+        )
+
+
+def _write(segmenter: Segmenter, photo: _Photo, logits: NDArray[np.float32], share: float, shelf: Shelf) -> Outcome:
+    start = time.perf_counter()
+    prediction = segmenter.prediction(photo.image, logits)
+    try:
+        shelf.put(photo.job, prediction)
+    except FiguregroundError as error:
+        return Outcome(photo.job, "failed", str(error))
+    height, width = photo.image.shape[:2]
+    return Outcome(
+        photo.job,
+        "done",
+        files=shelf.files(photo.job),
+        seconds={"read": photo.seconds, "predict": share, "write": time.perf_counter() - start},
+        size=(height, width),
+        figure=float(prediction.mask.mean()),
+        expected_dice=prediction.expected_dice,
+    )
+
+
+def _settled(outcome: Outcome | Future[Outcome]) -> Outcome:
+    return outcome if isinstance(outcome, Outcome) else outcome.result()
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], weigh: Callable[[T], int]
+) -> Iterator[R]:
+    """What a function makes of items, in order, made ahead by a pool as long as their weights are within bounds."""
+    waiting: deque[tuple[Future[R], int]] = deque()
+    weight = 0
+    for item in items:
+        added = weigh(item)
+        while waiting and (weight + added > PIXELS_AT_ONCE or len(waiting) >= 2 * BATCH_SIZE):
+            future, gone = waiting.popleft()
+            weight -= gone
+            yield future.result()
+        waiting.append((pool.submit(function, item), added))
+        weight += added
+    while waiting:
+        yield waiting.popleft()[0].result()
+
+
+def _batches(entries: Iterable[_Photo | Outcome]) -> Iterator[list[_Photo | Outcome]]:
+    """As many photos at once as make a batch for the network, fewer where they are large."""
+    batch: list[_Photo | Outcome] = []
+    pixels = 0
+    for entry in entries:
+        batch.append(entry)
+        pixels += entry.image.shape[0] * entry.image.shape[1] if isinstance(entry, _Photo) else 0
+        if len(batch) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE // 2:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.config import PostProcessingConfig
+from figureground.errors import FiguregroundError
 from figureground.images import write_image
 from figureground.prediction.cutout import Background, composite, cutout, parse_background
 from figureground.prediction.polygons import Polygon, find_polygons
 from figureground.prediction.postprocessing import post_process
 
 RED = (255, 0, 0)
+PICTURES = {"mask": ".png", "overlay": ".jpg", "cutout": ".png", "probability": ".png"}
+"""What can be made of a prediction, and the kind of file that it goes to."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,6 @@ class Prediction:
     """(H, W), 0 to 1."""
     threshold: float = 0.5
     """A pixel is figure above this probability."""
-
     post_processing: PostProcessingConfig = PostProcessingConfig()
     """How the mask is cleaned up."""
 
@@ -57,8 +59,40 @@ class Prediction:
         """
         if isinstance(background, str):
             background = parse_background(background)
-        rgba = cutout(self.image, self.probability, self.threshold)
+        rgba = cutout(self.image, self._cleaned(), self.threshold)
         return Image.fromarray(rgba if background is None else composite(rgba, background))
+
+    def _cleaned(self) -> NDArray[np.float32]:
+        """The probability, but certain where post-processing has overruled it."""
+        if self.post_processing == PostProcessingConfig():
+            return self.probability
+        overruled = self.mask != (self.probability > self.threshold)
+        return np.where(overruled, self.mask.astype(np.float32), self.probability)
+
+    @property
+    def expected_dice(self) -> float:
+        """The Dice of the mask that the probabilities themselves lead to expect, 0 to 1: no truth is needed.
+
+        Twice the expected overlap over the expected sum of areas, 2 Σ m p / (Σ m + Σ p) for a mask m and
+        probabilities p. It is as good as they are: a model that is too sure expects too much.
+        """
+        inside = float(self.probability.sum(where=self.mask, dtype=np.float64))
+        areas = float(self.mask.sum()) + float(self.probability.sum(dtype=np.float64))
+        return 2 * inside / areas if areas else 1.0
+
+    def picture(self, kind: str, background: Background | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """One of ``PICTURES``: mask (H, W) uint8 of 0 and 255, overlay (H, W, 3), cutout (H, W, 4) or, on a background,
+        (H, W, 3), probability (H, W) uint16, where 65,535 is 1.
+        """
+        if kind == "mask":
+            return self.mask.astype(np.uint8) * np.uint8(255)
+        if kind == "overlay":
+            return lay_over(self.image, self.mask)
+        if kind == "cutout":
+            return np.asarray(self.cutout(background))
+        if kind == "probability":
+            return np.round(self.probability * 65535).astype(np.uint16)
+        raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def save(self, path: str | Path) -> None:
         """Write the mask, 0 and 255, as the format that the suffix names (PNG keeps it exactly).
@@ -66,7 +100,7 @@ class Prediction:
         Raises:
             FiguregroundError: the folder cannot be written to.
         """
-        write_image(path, self.mask.astype(np.uint8) * 255)
+        write_image(path, self.picture("mask"))
 
 
 def lay_over(
@@ -76,6 +110,9 @@ def lay_over(
     opacity: float = 0.45,
 ) -> NDArray[np.uint8]:
     """An image (H, W, 3) with a colour over the pixels of a mask (H, W)."""
-    tinted = image.astype(np.float32)
-    tinted[mask] = tinted[mask] * (1 - opacity) + np.asarray(colour, np.float32) * opacity
-    return np.round(tinted).astype(np.uint8)
+    laid = image.copy()
+    # In integers, and only where the mask is: films need this for every frame.
+    share = round(256 * opacity)
+    added = np.asarray(colour, np.uint16) * share + 128
+    laid[mask] = (image[mask].astype(np.uint16) * (256 - share) + added) >> 8
+    return laid

@@ -29,6 +29,9 @@ class Segmenter:
     Args:
         members: one model, or several whose logits are averaged (an ensemble).
         views: how each looks at a photo.
+
+    Attributes:
+        post_processing: how masks are cleaned up, at first as the first model's bundle says.
     """
 
     def __init__(self, *members: Member, views: Views = Views()) -> None:  # noqa: B008 (frozen)
@@ -36,6 +39,7 @@ class Segmenter:
             raise FiguregroundError("a segmenter needs a model; expected at least one")
         self.members = members
         self.views = views
+        self.post_processing = members[0].info.post_processing
 
     @property
     def name(self) -> str:
@@ -88,7 +92,7 @@ class Segmenter:
     def prediction(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:
         """What the logits (h, w) of an image (H, W, 3) say, at the image's own size."""
         probability = self.preprocessing.restore(logits, *image.shape[:2])
-        return Prediction(image, probability, self.threshold)
+        return Prediction(image, probability, self.threshold, self.post_processing)
 
     def logit_maps(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Images of any sizes, each (H, W, 3) uint8, to maps of logits (h, w): of all models and views, averaged."""
