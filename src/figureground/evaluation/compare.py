@@ -84,8 +84,8 @@ class Pair:
             )
         first_is_better = (self.result.difference.mean < 0) == lower_is_better
         better, worse = (self.a, self.b) if first_is_better else (self.b, self.a)
-        low, high = sorted(abs(bound) for bound in self.result.difference.ci95)
-        size = Mean(abs(self.result.difference.mean), (low, high))
+        low, high = self.result.difference.ci95
+        size = Mean(abs(self.result.difference.mean), (-high, -low) if self.result.difference.mean < 0 else (low, high))
         return f"{better.name} is better than {worse.name} by {size}; the data can tell them apart ({p}, n = {n})"
 
 
