@@ -25,7 +25,7 @@ from figureground.evaluation.scores import (
     Tally,
     score_image,
 )
-from figureground.evaluation.statistics import INTERVAL_METHOD, Mean
+from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD, Mean
 from figureground.images import replacing
 from figureground.prediction import Segmenter
 
@@ -87,20 +87,21 @@ class Evaluation:
 
     def summary(self) -> str:
         """For people: the headline, a table, and how to read it."""
-        return "\n".join([
+        both, one = (self.scores.images_with_empty_masks(empty) for empty in (2, 1))
+        lines = [
             f"{self.split} Dice {_shown(self.dice)}  IoU {_shown(self.iou)}  n={len(self.names)}",
             *self._table(),
-            f"means of the images with intervals ({INTERVAL_METHOD}); pooled: all pixels together",
+            f"means of the images with intervals: {INTERVAL_METHOD}; pooled: all pixels together",
             f"threshold {self.threshold:g}, border counted as: {self.foreground}",
-            f"{EMPTY_MASK_RULE}: both in {self.scores.images_with_empty_masks(2)}, "
-            f"one in {self.scores.images_with_empty_masks(1)}",
-        ])  # fmt: skip
+            f"{EMPTY_MASK_RULE} (both: {both}, one: {one})",
+        ]
+        return "\n".join([*lines, FEW_IMAGES] if len(self.names) < FEW else lines)
 
     def _table(self) -> Iterator[str]:
         sizes = {f"at {self.size[1]}×{self.size[0]}": self.scores}
         if self.native:
             sizes["at the photos' own size"] = self.native
-        yield " " * 22 + "".join(f"{title:28}{'pooled':>8}  " for title in sizes)
+        yield " " * 22 + "".join(f"{title:28}{'pooled':>8}  " for title in sizes).rstrip()
         for name, metric in METRICS.items():
             cells = "".join(f"{_shown(s.means[name], metric):28}{_pooled(s, name):>8}  " for s in sizes.values())
             yield f"  {metric.title + ' ' + metric.unit:20}{cells}".rstrip()

@@ -58,8 +58,7 @@ TOLERANCE_SHARE = 0.0075  # of the diagonal (Csurka et al. 2013)
 TOLERANCE_PIXELS = 2.0
 BAND_SHARE = 0.02  # of the diagonal (Cheng et al. 2021)
 EMPTY_MASK_RULE = (
-    "prediction and truth both empty score 1, distances 0; one of them empty scores 0, "
-    "distances the image's diagonal; such images are counted"
+    "prediction and truth both empty score 1, distances 0; one of them empty scores 0, distances the image's diagonal"
 )
 LEFT_OUT_RULE = (
     "pixels that are left out count nowhere; for boundaries the truth there is what was predicted, "

@@ -14,6 +14,8 @@ Interval = Literal["bca", "percentile"]
 RESAMPLES = 10_000
 LEVEL = 0.95
 INTERVAL_METHOD = "95% BCa bootstrap over images, 10,000 resamples"
+FEW = 100
+FEW_IMAGES = "with fewer than 100 images intervals are too narrow where a model fails rarely (docs/evaluation.md)"
 EXACT_UP_TO = 13
 """Differences of which all 2^n sign patterns are tried; beyond, ``RESAMPLES`` random ones."""
 CHUNK = 2**20  # draws held at once: bounds the memory for any n
@@ -142,7 +144,7 @@ def sign_flip_p(differences: NDArray[np.float64], seed: int = 0) -> float:
     """The two-sided p of a paired permutation test: how often the mean is as far from 0 when signs are by chance.
 
     Exact up to ``EXACT_UP_TO`` differences other than 0; beyond, (1 + as far) / (1 + ``RESAMPLES``), which is never 0
-    (Phipson & Smyth 2010, equation 2).
+    (Phipson & Smyth 2010).
     """
     sizes = np.abs(differences[differences != 0])
     n, limit = len(sizes), abs(differences.sum())

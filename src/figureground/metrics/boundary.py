@@ -75,7 +75,7 @@ def matches(distances: Distances, tolerance: float) -> Matches:
 
 
 def boundary_f1(predicted: int, predicted_near: int, true: int, true_near: int) -> float:
-    """The harmonic mean of the shares of both boundaries that are near the other (Csurka et al. 2013, section 3.2).
+    """The harmonic mean of the shares of both boundaries that are near the other (Csurka et al. 2013).
 
     1 where both masks are empty, 0 where one is.
     """
@@ -104,7 +104,7 @@ def band_counts(prediction: Mask, truth: Mask, width: int) -> tuple[int, int]:
     """The pixels that are in the bands of both masks, and in the band of either.
 
     A mask's band are its pixels at most ``width`` rows and columns from its background (Cheng et al. 2021, "Boundary
-    IoU", equation 2, with the square neighbourhood of their code); beyond the image is background.
+    IoU", with the square neighbourhood of their code); beyond the image is background.
     """
     predicted, true = _band(prediction, width), _band(truth, width)
     return int(np.count_nonzero(predicted & true)), int(np.count_nonzero(predicted | true))

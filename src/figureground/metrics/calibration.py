@@ -42,7 +42,7 @@ def brier_score(found: Reliability) -> float:
 def expected_calibration_error(found: Reliability) -> float:
     """The mean over pixels of the difference between their bin's mean probability and its share of figure.
 
-    (Naeini et al. 2015; Guo et al. 2017, equation 5.) The probability is that of figure, not of the likelier class.
+    (Naeini et al. 2015; Guo et al. 2017, section 2.) The probability is that of figure, not of the likelier class.
     0 to 1, lower is better.
     """
     return float(np.abs(found.probability - found.figure).sum() / max(found.pixels.sum(), 1))
