@@ -147,7 +147,20 @@ def write_run(root, seed, size=32):
     return str(folder)
 
 
-def test_the_command(tmp_path):
+def test_the_evaluate_command_writes_both_files(tmp_path):
+    files = {kind: tmp_path / f"scores.{kind}" for kind in ("json", "csv")}
+    given = ["evaluate", write_run(tmp_path, 0), "--data", "synthetic:n=60,size=48"]
+    given += [f"--{kind}={path}" for kind, path in files.items()]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert json.loads(files["json"].read_text())["native"]["dice"]["mean"] >= 0
+    assert len(files["csv"].read_text().splitlines()) == 7
+    assert all(f"written: {path}" in result.output for path in files.values())
+    files["json"].unlink()
+    assert "scores.csv exists" in str(CliRunner().invoke(app, given).exception)
+
+
+def test_the_compare_command(tmp_path):
     models = [write_run(tmp_path, 0), write_run(tmp_path, 1), write_run(tmp_path, 2, size=64)]
     given = [*models, "--data", "synthetic:n=60,size=48", "--metric", "iou", "--json", str(tmp_path / "c.json")]
     result = CliRunner().invoke(app, ["compare", *given])

@@ -106,6 +106,8 @@ def test_the_rules_are_stated(evaluation):
     summary = evaluation.summary()
     assert "both empty score 1" in summary
     assert "border counted as: ignore" in summary
+    assert "pixels that are left out count nowhere" in summary
+    assert "with fewer than 100 images intervals are too narrow" in summary
     assert "95% BCa bootstrap" in summary
 
 

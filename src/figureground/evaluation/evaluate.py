@@ -18,6 +18,7 @@ from figureground.evaluation.scores import (
     COLUMNS,
     DEFINITIONS,
     EMPTY_MASK_RULE,
+    LEFT_OUT_RULE,
     METRICS,
     ImageScores,
     Metric,
@@ -95,7 +96,11 @@ class Evaluation:
             f"threshold {self.threshold:g}, border counted as: {self.foreground}",
             f"{EMPTY_MASK_RULE} (both: {both}, one: {one})",
         ]
-        return "\n".join([*lines, FEW_IMAGES] if len(self.names) < FEW else lines)
+        if self.foreground == "ignore":
+            lines.append(LEFT_OUT_RULE)
+        if len(self.names) < FEW:
+            lines.append(FEW_IMAGES)
+        return "\n".join(lines)
 
     def _table(self) -> Iterator[str]:
         sizes = {f"at {self.size[1]}×{self.size[0]}": self.scores}
@@ -139,19 +144,15 @@ def evaluate(
     Raises:
         FiguregroundError: a sample that cannot be read, or ``per_image`` cannot be written.
     """
-    tally, native_tally = Tally(len(dataset)), Tally(len(dataset))
+    tallies = [Tally(len(dataset)) for _ in range(2 if native else 1)]
     bar = tqdm(total=len(dataset), desc=f"scoring {dataset.split}", unit="image", disable=not progress, leave=False)
     with bar, _csv_writer(per_image, native) as write:
         for samples in batches(dataset, batch_size):
             for sample, logits in zip(samples, segmenter.logits([s.image for s in samples]), strict=True):
-                image = _score(segmenter, logits, sample)
-                tally.add(image)
-                cells = [sample.name, dataset.foreground, *image.row]
-                if native:
-                    image = _score_native(segmenter, logits, sample, image)
-                    native_tally.add(image)
-                    cells += image.row
-                write(cells)
+                images = _score(segmenter, logits, sample, native)
+                for tally, image in zip(tallies, images, strict=True):
+                    tally.add(image)
+                write([sample.name, dataset.foreground, *(cell for image in images for cell in image.row)])
             bar.update(len(samples))
     return Evaluation(
         data=dataset.name,
@@ -161,29 +162,24 @@ def evaluate(
         threshold=segmenter.info.operating_point.threshold,
         size=segmenter.preprocessing.size,
         names=tuple(dataset.names),
-        scores=tally.scores(),
-        native=native_tally.scores() if native else None,
+        scores=tallies[0].scores(),
+        native=tallies[1].scores() if native else None,
     )
 
 
-def _score(segmenter: Segmenter, logits: NDArray[np.float32], sample: Sample) -> ImageScores:
-    """At the network's size."""
-    preprocessing = segmenter.preprocessing
-    probability = preprocessing.restore(logits, *preprocessing.size, segmenter.info.operating_point.temperature)
+def _score(segmenter: Segmenter, logits: NDArray[np.float32], sample: Sample, native: bool) -> list[ImageScores]:
+    """At the network's size and, if wanted, at the photo's own."""
+    preprocessing, point = segmenter.preprocessing, segmenter.info.operating_point
+    probability = preprocessing.restore(logits, *preprocessing.size, point.temperature)
     labels = preprocessing.resize_labels(sample.labels)
-    return score_image(logits > segmenter.logit_threshold, probability, labels)
-
-
-def _score_native(
-    segmenter: Segmenter, logits: NDArray[np.float32], sample: Sample, at_network: ImageScores
-) -> ImageScores:
-    """At the photo's own size."""
+    at_network = score_image(logits > segmenter.logit_threshold, probability, labels)
+    if not native:
+        return [at_network]
     height, width = sample.labels.shape
-    if (height, width) == logits.shape:
-        return at_network
-    point = segmenter.info.operating_point
-    probability = segmenter.preprocessing.restore(logits, height, width, point.temperature)
-    return score_image(probability > point.threshold, probability, sample.labels)
+    if (height, width) == preprocessing.size:
+        return [at_network, at_network]
+    probability = preprocessing.restore(logits, height, width, point.temperature)
+    return [at_network, score_image(probability > point.threshold, probability, sample.labels)]
 
 
 @contextmanager

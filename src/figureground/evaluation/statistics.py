@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Interval = Literal["bca", "percentile"]
 RESAMPLES = 10_000
 LEVEL = 0.95
-INTERVAL_METHOD = "95% BCa bootstrap over images, 10,000 resamples"
+INTERVAL_METHOD = f"{LEVEL:.0%} BCa bootstrap over images, {RESAMPLES:,} resamples"
 FEW = 100
 FEW_IMAGES = "with fewer than 100 images intervals are too narrow where a model fails rarely (docs/evaluation.md)"
 EXACT_UP_TO = 13
