@@ -1,9 +1,12 @@
-"""The score of a model on a split, at the network's size."""
+"""The scores of a model on a split, at the network's size and at the photos' own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +14,28 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.data import Dataset, Sample
-from figureground.evaluation.statistics import Mean, bootstrap_mean
-from figureground.metrics import counts, dice, iou
+from figureground.evaluation.scores import (
+    COLUMNS,
+    DEFINITIONS,
+    EMPTY_MASK_RULE,
+    LEFT_OUT_RULE,
+    METRICS,
+    ImageScores,
+    Metric,
+    Scores,
+    Tally,
+    score_image,
+)
+from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD, Mean
+from figureground.images import replacing
 from figureground.prediction import Segmenter
+
+PER_IMAGE = "per_image.csv"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a split. Prediction and truth both empty score 1."""
+    """Scores of a split."""
 
     data: str
     model: str
@@ -27,30 +44,34 @@ class Evaluation:
     """What the border of a trimap counted as."""
     threshold: float
     size: tuple[int, int]
-    """Height and width at which prediction and truth are compared."""
+    """The network's height and width, at which ``scores`` compares prediction and truth."""
     names: tuple[str, ...]
-    counts: NDArray[np.int64]
-    """(N, 3): true positive, false positive and false negative pixels of each image."""
+    scores: Scores
+    native: Scores | None
+    """The same at each photo's own size."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(N, 3): true positive, false positive and false negative pixels of each image."""
+        return np.stack([self.scores.column(name) for name in ("tp", "fp", "fn")], axis=1).astype(np.int64)
 
     @property
     def dice_per_image(self) -> NDArray[np.float64]:
         """(N,)."""
-        return dice(*self.counts.T)
+        return self.scores.column("dice")
 
     @property
     def dice(self) -> Mean:
         """The mean of the images' Dice."""
-        return bootstrap_mean(self.dice_per_image)
+        return self.scores.means["dice"]
 
     @property
     def iou(self) -> Mean:
         """The mean of the images' IoU."""
-        return bootstrap_mean(iou(*self.counts.T))
+        return self.scores.means["iou"]
 
     def to_json(self) -> dict[str, Any]:
         """The figures of ``evaluate --json``."""
-        pooled = self.counts.sum(axis=0)
-        mean_dice, mean_iou = self.dice, self.iou
         return {
             "data": self.data,
             "model": self.model,
@@ -59,40 +80,79 @@ class Evaluation:
             "foreground": self.foreground,
             "threshold": self.threshold,
             "size": list(self.size),
-            "empty_mask_rule": "prediction and truth both empty score 1",
-            "dice": {"mean": mean_dice.mean, "ci95": list(mean_dice.ci95)},
-            "iou": {"mean": mean_iou.mean, "ci95": list(mean_iou.ci95)},
-            "dataset_iou": float(iou(*pooled)),
-            "dataset_dice": float(dice(*pooled)),
+            "interval": INTERVAL_METHOD,
+            **DEFINITIONS,
+            **self.scores.to_json(),
+            "native": self.native.to_json() if self.native else None,
         }
 
     def summary(self) -> str:
-        """Two lines for people."""
-        mean_dice, mean_iou = self.dice, self.iou
-        return (
-            f"{self.split} Dice {_with_interval(mean_dice)}  IoU {_with_interval(mean_iou)}  n={len(self.names)}\n"
-            f"mean of the images at {self.size[1]}×{self.size[0]}, threshold {self.threshold:g}, 95% bootstrap "
-            f"interval, border counted as: {self.foreground}"
-        )
+        """For people: the headline, a table, and how to read it."""
+        both, one = (self.scores.images_with_empty_masks(empty) for empty in (2, 1))
+        lines = [
+            f"{self.split} Dice {_shown(self.dice)}  IoU {_shown(self.iou)}  n={len(self.names)}",
+            *self._table(),
+            f"means of the images with intervals: {INTERVAL_METHOD}; pooled: all pixels together",
+            f"threshold {self.threshold:g}, border counted as: {self.foreground}",
+            f"{EMPTY_MASK_RULE} (both: {both}, one: {one})",
+        ]
+        if self.foreground == "ignore":
+            lines.append(LEFT_OUT_RULE)
+        if len(self.names) < FEW:
+            lines.append(FEW_IMAGES)
+        return "\n".join(lines)
+
+    def _table(self) -> Iterator[str]:
+        sizes = {f"at {self.size[1]}×{self.size[0]}": self.scores}
+        if self.native:
+            sizes["at the photos' own size"] = self.native
+        yield " " * 22 + "".join(f"{title:28}{'pooled':>8}  " for title in sizes).rstrip()
+        for name, metric in METRICS.items():
+            cells = "".join(f"{_shown(s.means[name], metric):28}{_pooled(s, name):>8}  " for s in sizes.values())
+            yield f"  {metric.title + ' ' + metric.unit:20}{cells}".rstrip()
 
 
-def _with_interval(mean: Mean) -> str:
-    return f"{mean.mean:.4f} [{mean.ci95[0]:.4f}, {mean.ci95[1]:.4f}]"
+def _shown(mean: Mean, metric: Metric = METRICS["dice"]) -> str:
+    digits = 2 if metric.unit else 4
+    return f"{mean.mean:.{digits}f} [{mean.ci95[0]:.{digits}f}, {mean.ci95[1]:.{digits}f}]"
 
 
-def evaluate(segmenter: Segmenter, dataset: Dataset, *, batch_size: int = 8, progress: bool = False) -> Evaluation:
-    """Score a segmenter on every sample of a split.
+def _pooled(scores: Scores, name: str) -> str:
+    digits = 2 if METRICS[name].unit else 4
+    return f"{scores.pooled[name]:.{digits}f}" if name in scores.pooled else "–"
+
+
+def evaluate(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    *,
+    batch_size: int = 8,
+    progress: bool = False,
+    native: bool = True,
+    per_image: Path | None = None,
+) -> Evaluation:
+    """Score a segmenter on every sample of a split, a batch at a time; of an image only its figures are kept.
+
+    Args:
+        segmenter: the model.
+        dataset: the split.
+        batch_size: images that go through the network together.
+        progress: show a bar.
+        native: score at the photos' own size too. A photo that has the network's size is scored once.
+        per_image: write the figures of every image here, as CSV.
 
     Raises:
-        FiguregroundError: a sample that cannot be read.
+        FiguregroundError: a sample that cannot be read, or ``per_image`` cannot be written.
     """
-    rows = []
+    tallies = [Tally(len(dataset)) for _ in range(2 if native else 1)]
     bar = tqdm(total=len(dataset), desc=f"scoring {dataset.split}", unit="image", disable=not progress, leave=False)
-    with bar:
+    with bar, _csv_writer(per_image, native) as write:
         for samples in batches(dataset, batch_size):
-            logits = segmenter.logits([sample.image for sample in samples])
-            labels = np.stack([segmenter.preprocessing.resize_labels(sample.labels) for sample in samples])
-            rows.append(np.stack(counts(logits > segmenter.logit_threshold, labels), axis=1))
+            for sample, logits in zip(samples, segmenter.logit_maps([s.image for s in samples]), strict=True):
+                images = _score(segmenter, logits, sample, native)
+                for tally, image in zip(tallies, images, strict=True):
+                    tally.add(image)
+                write([sample.name, dataset.foreground, *(cell for image in images for cell in image.row)])
             bar.update(len(samples))
     return Evaluation(
         data=dataset.name,
@@ -102,8 +162,36 @@ def evaluate(segmenter: Segmenter, dataset: Dataset, *, batch_size: int = 8, pro
         threshold=segmenter.threshold,
         size=segmenter.preprocessing.size,
         names=tuple(dataset.names),
-        counts=np.concatenate(rows).astype(np.int64),
+        scores=tallies[0].scores(),
+        native=tallies[1].scores() if native else None,
     )
+
+
+def _score(segmenter: Segmenter, logits: NDArray[np.float32], sample: Sample, native: bool) -> list[ImageScores]:
+    """At the network's size and, if wanted, at the photo's own."""
+    resized = segmenter.preprocessing.resize_image(sample.image)
+    prediction = segmenter.prediction(resized, logits)
+    labels = segmenter.preprocessing.resize_labels(sample.labels)
+    at_network = score_image(prediction.mask, prediction.probability, labels)
+    if not native:
+        return [at_network]
+    if resized.shape == sample.image.shape:
+        return [at_network, at_network]
+    prediction = segmenter.prediction(sample.image, logits)
+    return [at_network, score_image(prediction.mask, prediction.probability, sample.labels)]
+
+
+@contextmanager
+def _csv_writer(path: Path | None, native: bool) -> Iterator[Callable[[Sequence[object]], None]]:
+    """What writes the cells of an image as a row of the table; nothing does where no file is wanted."""
+    if path is None:
+        yield lambda cells: None
+        return
+    columns = [*COLUMNS, *(f"native_{name}" for name in COLUMNS if native)]
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["name", "foreground", *columns])
+        yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)
 
 
 def batches(dataset: Dataset, size: int) -> Iterator[Sequence[Sample]]:

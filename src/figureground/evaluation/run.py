@@ -9,7 +9,7 @@ from pathlib import Path
 from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.config import TrainConfig, parse, read_settings
 from figureground.data import open_dataset
-from figureground.evaluation.evaluate import Evaluation, evaluate
+from figureground.evaluation.evaluate import PER_IMAGE, Evaluation, evaluate
 from figureground.images import replacing
 from figureground.prediction import load
 from figureground.prediction.member import bundle_path
@@ -18,7 +18,8 @@ TEST = "test.json"
 
 
 def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
-    """Score a run's best model on the test split of its data; the figures go into ``test.json`` and the bundle.
+    """Score a run's best model on the test split of its data; the figures go into ``test.json`` and the bundle,
+    those of every image into ``per_image.csv``.
 
     Raises:
         FiguregroundError: the run holds no model, or its data no test split.
@@ -26,7 +27,7 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     config = parse(TrainConfig, read_settings(folder / "config.yaml"), str(folder / "config.yaml"))
     data = config.data
     dataset = open_dataset(data.source, "test", foreground=data.foreground, mask_threshold=data.mask_threshold)
-    evaluation = evaluate(load(folder), dataset, progress=progress)
+    evaluation = evaluate(load(folder), dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
     write_json(folder / TEST, figures)
     bundle = bundle_path(folder)
