@@ -22,7 +22,7 @@ ALLOWED = {
     "losses": {"labels"},
     "models": {"errors"},
     "bundle": {"config", "errors", "images"},
-    "data": {"preprocessing"} | LEAVES,
+    "data": {"preprocessing", "metrics"} | LEAVES,
     "prediction": {"preprocessing", "bundle", "config", "models"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
     "training": {"data", "models", "losses", "metrics", "bundle", "config", "preprocessing"} | LEAVES,
