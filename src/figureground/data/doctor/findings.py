@@ -54,7 +54,7 @@ KINDS: dict[str, Kind] = {
         "Rename or remove all but one.",
     ),
     "wrong_suffix": Kind(
-        "suffix of another format", "note", "mend", "The content is not what the name says; we read it, others may not.",
+        "suffix of another format", "note", "mend", "The content is not what the name says: others may not read it.",
         "Rename the file, or export it again.",
     ),
     "image_mode": Kind(
@@ -139,7 +139,7 @@ KINDS: dict[str, Kind] = {
         "Keep one class as 255 and all else as 0, or pass --mask-threshold.",
     ),
     "not_trimap": Kind(
-        "trimaps with other values", "problem", "leave out", "This layout has 1 (pet), 2 (background), 3 (border) only.",
+        "trimaps with other values", "problem", "leave out", "This layout has 1 (pet), 2 (background), 3 (border).",
         "Save it with these values, or use images/ and masks/ for masks of 0 and 255.",
     ),
     # Content of masks
@@ -173,7 +173,7 @@ KINDS: dict[str, Kind] = {
         "Keep one of them.",
     ),
     "exact_leak": Kind(
-        "duplicates across splits", "problem", "leave out", "A leak: what is scored was trained on, so scores are too high.",
+        "duplicates across splits", "problem", "leave out", "A leak: what is scored was trained on, and scores too well.",
         "Keep the one in test (or valid) and remove it from train.",
     ),
     "near_duplicate": Kind(
@@ -182,7 +182,7 @@ KINDS: dict[str, Kind] = {
     ),
     "near_leak": Kind(
         "near duplicates across splits", "problem", "leave out",
-        "A leak: nearly what is scored was trained on, so scores are too high.",
+        "A leak: nearly what is scored was trained on, and scores too well.",
         "Put all of one motif into one split, or remove it from train.",
     ),
     "disagreement": Kind(
