@@ -173,7 +173,7 @@ KINDS: dict[str, Kind] = {
         "Keep one of them.",
     ),
     "exact_leak": Kind(
-        "duplicates across splits", "problem", "leave out", "A leak: what is scored was trained on, and scores too well.",
+        "duplicates across splits", "problem", "leave out", "A leak: models are scored on what they were trained on.",
         "Keep the one in test (or valid) and remove it from train.",
     ),
     "near_duplicate": Kind(
@@ -182,7 +182,7 @@ KINDS: dict[str, Kind] = {
     ),
     "near_leak": Kind(
         "near duplicates across splits", "problem", "leave out",
-        "A leak: nearly what is scored was trained on, and scores too well.",
+        "A leak: models are scored on nearly what they were trained on.",
         "Put all of one motif into one split, or remove it from train.",
     ),
     "disagreement": Kind(
