@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps
@@ -426,3 +427,10 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_the_original_files(pets_native):
     assert {"stray": 3, "unlisted": 4, "wrong_suffix": 2}.items() <= kinds(pets_native).items()
+
+
+def test_the_documentation_lists_every_kind():
+    lines = (Path(__file__).parents[3] / "docs" / "data-check.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+    expected = [[f"`{kind}`", about.title, about.severity, about.repair] for kind, about in KINDS.items()]
+    assert rows == expected

@@ -26,7 +26,7 @@ from figureground.metrics import counts, dice
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """From an image (H, W, 3) to the probability (H, W) of figure."""
 FAR_OUT = 3.0  # interquartile ranges below the first quartile (Tukey, "Exploratory Data Analysis", 1977, section 2E)
-SURE = 0.9
+SURE = 0.8
 SURE_SHARE = 0.5  # of the pixels that are judged differently
 
 
@@ -38,7 +38,7 @@ class Verdict:
     split: Split
     dice: float
     sure: float
-    """Of the pixels on which mask and model differ, the share where the model's probability is beyond 0.9."""
+    """Of the pixels on which mask and model differ, the share where the model's probability is beyond 0.8."""
 
 
 def check_agreement(
