@@ -96,6 +96,20 @@ def test_what_is_accepted_is_kept(folder):
     assert not open_dataset(output, "train")[0].mask.any()
 
 
+@pytest.mark.parametrize("plant", [faults.several_classes, faults.size_differs])
+def test_what_cannot_be_written_is_left_out_even_if_accepted(folder, plant):
+    plant(folder)
+    report, _, log = repaired(folder, accept=[plant.__name__])
+    assert report.findings == ()
+    assert [row["action"] for row in log] == ["left out"] * len(log) != []
+
+
+def test_classes_are_kept_with_a_threshold(folder):
+    faults.several_classes(folder)
+    _, output, _ = repaired(folder, mask_threshold=200)
+    assert np.array_equal(open_dataset(output, "train")[0].mask, np.asarray(Image.open(folder.mask)) >= 200)
+
+
 def test_pets_become_a_folder(pets):
     faults.Image.new("L", (96, 64), 2).save(pets / "annotations" / "trimaps" / "cat_3.png")
     output = pets.parent / "repaired"

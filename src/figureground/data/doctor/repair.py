@@ -26,7 +26,7 @@ from figureground.errors import FiguregroundError
 from figureground.images import read_image, replacing, write_image
 
 LOG = "repairs.csv"
-UNUSED = {"unlisted", "stray"}  # notes, and not copied either
+UNUSABLE = {"unlisted", "stray", "not_trimap", "size_differs"}  # not copied, even where they are accepted
 DUPLICATES = {"exact_duplicate", "exact_leak", "near_leak"}
 
 
@@ -72,8 +72,9 @@ def files_left_out(findings: Iterable[Finding], examined: Examined) -> dict[Path
     """The files that a repaired copy does without, and why."""
     splits = {record.item.image: record.item.split for record in examined.records if record.item.image}
     left_out: dict[Path, str] = {}
+    unusable = UNUSABLE if examined.reading.threshold is not None else UNUSABLE | {"several_classes"}
     for finding in findings:
-        if finding.about.repair != "leave out" or (finding.severity == "note" and finding.kind not in UNUSED):
+        if finding.about.repair != "leave out" or (finding.severity == "note" and finding.kind not in unusable):
             continue
         for case in finding.cases:
             files = spare_copies(case.files, splits, finding.kind) if finding.kind in DUPLICATES else case.files
