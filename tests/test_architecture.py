@@ -23,7 +23,7 @@ ALLOWED = {
     "losses": {"labels"},
     "models": {"errors"},
     "bundle": {"config", "errors", "images", "onnx_metadata"},
-    "data": {"preprocessing"} | LEAVES,
+    "data": {"preprocessing", "metrics"} | LEAVES,
     "prediction": {"preprocessing", "bundle", "config", "models"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
     "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "config"} | LEAVES,
