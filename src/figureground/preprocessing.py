@@ -18,13 +18,20 @@ class Settings(Protocol):
     """What a ``Preprocessing`` can be made of; this module knows no configuration."""
 
     @property
-    def size(self) -> tuple[int, int]: ...
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+
     @property
-    def resize(self) -> str: ...
+    def resize(self) -> str:
+        """The policy."""
+
     @property
-    def mean(self) -> tuple[float, ...]: ...
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel."""
+
     @property
-    def std(self) -> tuple[float, ...]: ...
+    def std(self) -> tuple[float, ...]:
+        """Of each channel."""
 
 
 @dataclass(frozen=True)
