@@ -1,20 +1,20 @@
-"""The whole of an export, and its command. The graph is traced once for all tests (``narrow_onnx``) but one."""
+"""The whole of an export, and its command. The graph is that of ``narrow_onnx``, which is traced once for all tests."""
 
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from figureground.bundle import BundleInfo, read_info, write_bundle
+from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.cli import main
-from figureground.config import DataConfig, ModelConfig, OperatingPoint, PreprocessingConfig, TrainConfig, to_yaml
+from figureground.config import DataConfig, OperatingPoint, TrainConfig, to_yaml
 from figureground.errors import FiguregroundError
 from figureground.export import export, gate
-from figureground.models import create_model
 from figureground.prediction import open_member
 from figureground.version import __version__
 
@@ -136,14 +136,10 @@ def test_what_cannot_be_exported(run, narrow_onnx, tmp_path, monkeypatch, source
     assert sorted(os.listdir()) == before
 
 
-def test_the_command_makes_an_int8_file(tmp_path, monkeypatch, capsys):
-    """Nothing is replaced here: a network of its own is traced, quantised on train and compared on valid."""
-    run = tmp_path / "run"
-    model = ModelConfig("unet", {"base_width": 2})
+def test_the_command_makes_an_int8_file(run, traced, monkeypatch, capsys):
+    bundle = run / "model.safetensors"
     point = OperatingPoint(1e-9)  # every pixel is figure, so that no engine can differ from another in a mask
-    weights = {name: np.asarray(weight) for name, weight in create_model(**vars(model)).state_dict().items()}
-    write_bundle(run / "model.safetensors", weights, BundleInfo(model, PreprocessingConfig((32, 32)), point))
-    (run / "config.yaml").write_text(to_yaml(TrainConfig(DATA)))
+    write_bundle(bundle, read_tensors(bundle), replace(read_info(bundle), operating_point=point))
     status, output, errors = figureground(monkeypatch, capsys, "export", run, "--precision", "int8")
     assert status == 0, errors
     assert "onnxruntime" in output

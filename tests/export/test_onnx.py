@@ -90,7 +90,7 @@ def test_the_metadata_come_back(narrow_onnx, tmp_path):
 def test_nothing_of_this_machine_is_in_the_file(narrow_onnx, narrow_bundle):
     content = narrow_onnx.read_bytes()
     here = [Path.cwd(), Path(__file__).parents[2], Path.home(), narrow_bundle.parent, onnx.__file__]
-    for trace in [*map(str, here), ".py", "site-packages", "Traceback", "torch", "pkg."]:
+    for trace in [*map(str, here), ".py", "site-packages", "Traceback", "torch.", "aten"]:
         assert trace == "/" or trace.encode() not in content, trace
 
 
@@ -117,11 +117,11 @@ def test_float16_halves_the_file(half, narrow_onnx):
 
 
 @pytest.mark.parametrize("engine", ON_ONNX)
-def test_float16_stays_close(half, narrow_bundle, engine):
+def test_float16_stays_close(half, narrow_bundle, narrow_onnx, engine):
     images = RNG.integers(0, 256, (3, 32, 48, 3), np.uint8)
     expected = sigmoid(open_member(narrow_bundle).logits(images))
     exported = open_member(half, engine)
     found = sigmoid(exported.logits(images))
     np.testing.assert_allclose(found, expected, atol=0.01)
     assert not np.array_equal(found, expected)
-    assert exported.info == read_info(narrow_bundle)  # the metadata stay
+    assert exported.info == read_info(narrow_onnx)  # the metadata stay

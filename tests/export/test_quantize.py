@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -27,6 +30,12 @@ def quantized(reference, narrow_onnx, tmp_path_factory):
 
 def test_the_file_is_about_a_quarter(quantized, narrow_onnx):
     assert quantized.stat().st_size / narrow_onnx.stat().st_size == pytest.approx(0.26, abs=0.03)
+
+
+def test_nothing_of_this_machine_is_in_the_file(quantized):
+    content = quantized.read_bytes()
+    for trace in (tempfile.gettempdir(), str(Path.cwd()), ".py", "prepared.onnx"):
+        assert trace.encode() not in content, trace
 
 
 def test_weights_are_int8_with_a_scale_for_each_channel(quantized, narrow_onnx):
