@@ -38,6 +38,12 @@ def test_nothing_of_this_machine_is_in_the_file(quantized):
         assert trace.encode() not in content, trace
 
 
+def test_the_operators_are_those_of_onnx(quantized):
+    model = onnx.load(quantized)
+    onnx.checker.check_model(model)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+
+
 def test_weights_are_int8_with_a_scale_for_each_channel(quantized, narrow_onnx):
     model = onnx.load(quantized)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
