@@ -82,8 +82,7 @@ def read_info(path: Path) -> BundleInfo:
             metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise FiguregroundError(
-            f"{path} is a {path.suffix[1:]} file, but not a figureground bundle (no metadata); "
-            "make one with: figureground export RUN"
+            f"{path} is not a figureground bundle (no metadata); make one with: figureground export RUN"
         )
     return parse_info(metadata[METADATA_KEY], str(path))
 
@@ -114,10 +113,15 @@ def _open(path: Path) -> Any:
     Raises:
         FiguregroundError: missing, damaged, or another kind of file.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise FiguregroundError(f"{path}: no such file")
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError:
+        raise FiguregroundError(
+            f"{path} needs safetensors and torch, which are not installed: pip install 'figureground[train]'. "
+            "Or use an .onnx file, made by figureground export"
+        ) from None
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError) as error:

@@ -34,10 +34,12 @@ def export(
     """
     suffix = "" if precision == "float32" else f"-{precision}"
     target = output or (model if model.is_dir() else model.parent) / f"model{suffix}.onnx"
-    refuse_existing(target, overwrite)
     with needs("train"):
         from figureground.export import export as export_model
+        from figureground.export import original_bundle
 
+        original_bundle(model)  # before the data and the target are looked at, which may not be the user's mistake
+        refuse_existing(target, overwrite)
         source = _data(model, data, foreground, mask_threshold)
         export_model(
             model, target, source, precision=precision,  # type: ignore[arg-type]  # checked there
