@@ -1,7 +1,13 @@
+import json
 import tarfile
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
+
+from figureground.bundle import METADATA_KEY, BundleInfo
+from figureground.config import PreprocessingConfig, plain
 
 SHARED_DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
@@ -83,3 +89,28 @@ def narrow_onnx(narrow_bundle):
 @pytest.fixture(scope="session")
 def resnet_onnx(resnet_bundle):
     return _exported(resnet_bundle)
+
+
+@pytest.fixture(scope="session")
+def bright_onnx(tmp_path_factory):
+    """A bundle with a known answer at 32 × 32: ten times the mean of the normalised channels."""
+    sides = ["batch", 32, 32]
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images", "channels"], ["mean"]),
+            helper.make_node("Mul", ["mean", "ten"], ["logits"]),
+        ],
+        "brightness",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [sides[0], 3, *sides[1:]])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [sides[0], 1, *sides[1:]])],
+        [
+            helper.make_tensor("channels", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("ten", TensorProto.FLOAT, [], [10.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)))
+    helper.set_model_props(model, {METADATA_KEY: json.dumps(plain(info))})
+    path = tmp_path_factory.mktemp("models") / "bright.onnx"
+    onnx.save(model, path)
+    return path

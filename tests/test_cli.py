@@ -74,7 +74,7 @@ def test_train_evaluate_predict(run, pets, tmp_path):
         assert (mask.mode, mask.size) == ("L", (48, 48))
         assert set(np.unique(np.asarray(mask))) <= {0, 255}
     latest = figureground("predict", run.parent / "latest", pets / "images" / "test", "--output", tmp_path / "masks")
-    assert "0 masks written" in latest
+    assert "0 of 3 photos done" in latest
     assert "3 were there" in latest
 
 
@@ -94,8 +94,8 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
     (photos / "empty.jpg").write_bytes(b"")
     Image.new("RGB", (1, 1)).save(photos / "one.png")
     output = figureground("predict", run, photos, "--output", tmp_path / "masks", status=1)
-    assert "2 masks written" in output
-    assert "2 could not be read" in output
+    assert "2 of 4 photos done" in output
+    assert "2 failed" in output
     assert re.search(r"skipped: .*cut.jpg cannot be decoded", output)
     assert re.search(r"skipped: .*empty.jpg is empty \(0 bytes\)", output)
 
@@ -117,7 +117,7 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
         (["train", "--resume", "nowhere", "--epochs", "3"], 1, "--resume goes on with the run's own config.yaml"),
         (["evaluate", "nowhere", "--data", "synthetic"], 1, "nowhere: no such model"),
         (["evaluate", "nowhere", "--data", "synthetic", "--split", "tests"], 1, "there is no split 'tests'"),
-        (["predict", "nowhere", "none.jpg"], 1, "none.jpg: no such file or folder"),
+        (["predict", "nowhere", "none.jpg"], 1, "nowhere is no model"),
         (["data", "oxford-pet", "--root", "nowhere"], 1, "nowhere: no such folder"),
         (["nothing"], 2, "No such command"),
     ],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from figureground.errors import FiguregroundError
 
@@ -27,9 +29,12 @@ WRITABLE_SUFFIXES = {
     "RGBA": (".png", ".webp", ".tif", ".tiff"),
     "I;16": (".png", ".tif", ".tiff"),
 }
+STRIP = 2**16  # pixels that are converted at once: few enough for the processor's cache
+LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
 LARGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 log = logging.getLogger(__name__)
+_opening = threading.Lock()  # the filters of warnings belong to the whole process, and photos are read by threads
 
 
 def read_image(source: ImageSource) -> NDArray[np.uint8]:
@@ -49,38 +54,35 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
             raise FiguregroundError(f"array of shape {source.shape}, {source.dtype}; expected (H, W, 3) uint8 RGB")
         return source
     with _decoding(source) as picture:
-        return np.asarray(_as_rgb(picture, _name(source)))
+        return _upright_rgb(picture, _name(source))
 
 
 def read_levels(source: str | Path) -> NDArray[Any]:
     """The grey levels (H, W) of a mask file, upright: 8 or 16 bits as stored, colours as their luminance."""
     with _decoding(source) as picture:
-        if not picture.mode.startswith("I"):
-            return np.asarray(picture.convert("RGB").convert("L"))
-        return np.asarray(picture)
+        upright = ImageOps.exif_transpose(picture)
+        return np.asarray(upright if upright.mode.startswith("I") else upright.convert("RGB").convert("L"))
 
 
 def read_indices(source: str | Path) -> NDArray[np.uint8]:
     """The stored values (H, W) of a label file: of a palette file the indices, not the colours."""
     with _decoding(source) as picture:
-        return np.asarray(picture if picture.mode in ("L", "P") else picture.convert("L"))
+        upright = ImageOps.exif_transpose(picture)
+        return np.asarray(upright if upright.mode in ("L", "P") else upright.convert("L"))
 
 
 @contextmanager
 def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
-    """The decoded picture, upright; every way in which a file can be broken becomes one clear error."""
+    """The decoded picture, as it is stored; every way in which a file can be broken becomes one clear error."""
     name = _name(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if isinstance(source, Image.Image):
-                upright = ImageOps.exif_transpose(source)
-            else:
-                with _opened(source) as picture:
-                    _say_which_of_several(picture, name)
-                    picture.load()
-                    upright = ImageOps.exif_transpose(picture)
-        yield upright
+        if isinstance(source, Image.Image):
+            yield source
+        else:
+            with _opened(source) as picture:
+                _say_which_of_several(picture, name)
+                picture.load()
+                yield picture
     except FileNotFoundError:
         raise FiguregroundError(f"{name}: no such file") from None
     except IsADirectoryError:
@@ -100,7 +102,7 @@ def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]
 def _opened(source: str | Path | bytes) -> Image.Image:
     """Pillow's picture of a file; HEIC needs a package of its own, which is loaded when one comes."""
     try:
-        return Image.open(_file(source))
+        return _open_quietly(source)
     except UnidentifiedImageError:
         if _start(source)[4:8] != b"ftyp":
             raise
@@ -111,7 +113,14 @@ def _opened(source: str | Path | bytes) -> Image.Image:
             f"{_name(source)} is a HEIC picture, which needs one more package: pip install 'figureground[heic]'"
         ) from None
     register_heif_opener()
-    return Image.open(_file(source))
+    return _open_quietly(source)
+
+
+def _open_quietly(source: str | Path | bytes) -> Image.Image:
+    """Without Pillow's warning at half its limit."""
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(_file(source))
 
 
 def _say_which_of_several(picture: Image.Image, name: str) -> None:
@@ -120,35 +129,67 @@ def _say_which_of_several(picture: Image.Image, name: str) -> None:
         log.warning("%s holds %d pictures; the first is used", name, count)
 
 
-def limit_pixels(most: int) -> None:
+def limit_pixels(most: float) -> None:
     """Refuse photos of more pixels, in the whole process: a small file can hold a picture that fills the memory.
 
     Without this call Pillow's own limit holds, about 179 million.
+
+    Raises:
+        FiguregroundError: no number of pixels.
     """
-    Image.MAX_IMAGE_PIXELS = most // 2  # Pillow warns from here on, and refuses twice as many
+    if not 1 <= most < math.inf:
+        raise FiguregroundError(f"a limit of {most} pixels; expected a number from 1, such as 2e8")
+    Image.MAX_IMAGE_PIXELS = int(most) // 2  # Pillow warns from here on, and refuses twice as many
 
 
 def pixel_count(source: str | Path) -> int:
     """Width times height, from the head of a file; 0 where it cannot be read."""
     try:
-        with Image.open(source) as picture:
+        with _opened(source) as picture:
             return picture.width * picture.height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (FiguregroundError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return 0
 
 
-def read_profile(source: str | Path) -> bytes | None:
+def read_profile(source: str | Path | bytes) -> bytes | None:
     """The ICC profile of an RGB photo, without which its colours look different elsewhere; none if it has none."""
     try:
-        with Image.open(source) as picture:
+        with _opened(source) as picture:
             profile = picture.info.get("icc_profile")
-    except (OSError, ValueError, SyntaxError):
+    except (FiguregroundError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
 
+def strips(height: int, width: int) -> Iterator[slice]:
+    """The rows of a picture, some at a time: for steps that would otherwise need copies of the whole."""
+    step = max(1, STRIP // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def _upright_rgb(picture: Image.Image, name: str) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3). Whole, each of Pillow's conversions would copy the photo at four bytes a pixel."""
+    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    width, height = picture.size
+    image = np.empty((width, height, 3) if orientation in LYING else (height, width, 3), np.uint8)
+    stored = _as_stored(image, orientation)
+    for rows in strips(height, width):
+        stored[rows] = np.asarray(_as_rgb(picture.crop((0, rows.start, width, rows.stop)), name))
+    return image
+
+
+def _as_stored(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """An upright image (H, W, 3) seen as a file of an EXIF orientation holds it: a view, to be written to."""
+    rows, columns = (slice(None, None, -1 if orientation in turned else 1) for turned in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    flipped = image[rows, columns]
+    return flipped.swapaxes(0, 1) if orientation in LYING else flipped
+
+
 def _as_rgb(picture: Image.Image, name: str) -> Image.Image:
     """Any of Pillow's modes as RGB; 16 bits are scaled to 8, not cut off."""
+    if picture.mode == "RGB":
+        return picture
     if picture.mode.startswith("I"):
         levels = np.asarray(picture).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65535:
@@ -244,8 +285,8 @@ def write_image(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]
         picture.save(partial, icc_profile=profile, quality=92, compress_level=level)
 
 
-def encode_image(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """Pixels, as `write_image` takes them, as the bytes of a PNG file."""
+def encode_image(pixels: NDArray[np.uint8] | NDArray[np.uint16], profile: bytes | None = None) -> bytes:
+    """Pixels and profile, as `write_image` takes them, as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", icc_profile=profile)
     return buffer.getvalue()

@@ -1,3 +1,10 @@
+import json
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,63 +12,182 @@ from PIL import Image
 from figureground.bundle import BundleInfo
 from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
-from figureground.prediction import Member, Segmenter
+from figureground.prediction import Member, Segmenter, batch
 from figureground.prediction.batch import predict_files
 from figureground.prediction.jobs import find_jobs
 from figureground.prediction.shelf import Shelf
 
 
 class Everything:
+    """Takes every pixel for figure, and counts the photos that it saw."""
+
     name = "everything"
 
+    def __init__(self):
+        self.seen = 0
+
     def logits(self, batch):
+        self.seen += len(batch)
         return np.ones(batch[:, 0].shape, np.float32)
+
+
+class Interrupted(Everything):
+    """Ctrl-C in the second batch."""
+
+    def logits(self, batch):
+        if self.seen:
+            raise KeyboardInterrupt
+        return super().logits(batch)
+
+
+def segmenter(engine):
+    return Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), engine, "stub"))
 
 
 @pytest.fixture
 def photos(tmp_path):
-    for name in ("a.jpg", "a.png", "sub/a.jpg", "sub/deep/b.webp"):
-        path = tmp_path / "photos" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (5, 4), "red").save(path)
-    (tmp_path / "photos" / ".hidden.jpg").write_bytes(b"x")
-    (tmp_path / "photos" / "notes.txt").write_text("x")
+    (tmp_path / "photos").mkdir()
+    for index in range(20):
+        Image.new("RGB", (5, 4), "red").save(tmp_path / "photos" / f"{index:02}.png")
     return tmp_path / "photos"
 
 
-def test_folders_are_kept_and_names_do_not_collide(photos):
-    names = {job.name.as_posix() for job in find_jobs([photos])}
-    assert names == {"a.jpg", "a.png", "sub/a", "sub/deep/b"}
+def statuses(outcomes):
+    return [outcome.status for outcome in outcomes]
 
 
-def test_a_broken_file_is_reported_and_the_others_are_done(photos, tmp_path):
-    (photos / "broken.jpg").write_bytes(b"no photo")
-    segmenter = Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Everything(), "all"))
-    jobs = find_jobs([photos])
-    outcomes = list(predict_files(segmenter, jobs, Shelf(tmp_path / "out")))
+def test_a_broken_file_is_reported_in_its_place_and_the_others_are_done(photos, tmp_path):
+    (photos / "07.png").write_bytes(b"no photo")
+    jobs = find_jobs([photos, tmp_path / "none.png"])
+    outcomes = list(predict_files(segmenter(Everything()), jobs, Shelf(tmp_path / "out")))
     assert [outcome.job for outcome in outcomes] == jobs
-    assert sorted(outcome.status for outcome in outcomes) == ["done"] * 4 + ["failed"]
-    assert "broken.jpg is not an image" in next(o.message for o in outcomes if o.status == "failed")
-    with Image.open(tmp_path / "out" / "sub" / "deep" / "b.png") as mask:
-        assert (mask.size, mask.getextrema()) == ((5, 4), (255, 255))
-    again = list(predict_files(segmenter, jobs, Shelf(tmp_path / "out")))
-    assert sorted(outcome.status for outcome in again) == ["failed"] + ["there"] * 4
+    assert statuses(outcomes) == ["done"] * 7 + ["failed"] + ["done"] * 12 + ["failed"]
+    assert "07.png is not an image" in outcomes[7].message
+    assert "none.png: no such file" in outcomes[20].message
+    assert (outcomes[0].size, outcomes[0].figure) == ((4, 5), 1.0)
+    assert outcomes[0].expected_dice == pytest.approx(2 * 0.7311 / 1.7311, abs=1e-4)  # 0.7311 = 1 / (1 + exp(-1))
+    assert set(outcomes[0].seconds) == {"read", "predict", "write"}
+    for outcome in outcomes[:7]:
+        with Image.open(*outcome.files) as mask:
+            assert (mask.size, mask.getextrema()) == ((5, 4), (255, 255))
 
 
-@pytest.mark.parametrize(("name", "message"), [("none", "no such file or folder"), ("empty", "no photo in")])
-def test_inputs_without_photos(tmp_path, name, message):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FiguregroundError, match=message):
-        find_jobs([tmp_path / name])
+def test_what_is_there_is_not_done_again(photos, tmp_path):
+    jobs = find_jobs([photos])
+    engine = Everything()
+    list(predict_files(segmenter(engine), jobs, Shelf(tmp_path / "out", ("mask", "overlay"))))
+    (tmp_path / "out" / "mask" / "03.png").unlink()
+    (tmp_path / "out" / "overlay" / "15.jpg").unlink()
+    engine.seen = 0
+    outcomes = list(predict_files(segmenter(engine), jobs, Shelf(tmp_path / "out", ("mask", "overlay"))))
+    assert [index for index, outcome in enumerate(outcomes) if outcome.status == "done"] == [3, 15]
+    assert statuses(outcomes).count("there") == 18
+    assert engine.seen == 2
+    again = list(predict_files(segmenter(engine), jobs, Shelf(tmp_path / "out", ("mask", "overlay")), overwrite=True))
+    assert statuses(again) == ["done"] * 20
 
 
-def test_the_same_name_in_two_folders_is_kept_apart(photos, tmp_path):
-    other = tmp_path / "other" / "sub" / "a.jpg"
-    other.parent.mkdir(parents=True)
-    Image.new("RGB", (5, 4)).save(other)
-    jobs = find_jobs([photos / "sub" / "a.jpg", other, photos / "sub" / "deep"])
-    assert [job.name.as_posix() for job in jobs] == ["photos/sub/a", "other/sub/a", "b"]
+def test_an_interruption_leaves_whole_files_and_the_document_of_these(photos, tmp_path):
+    jobs, kinds, out = find_jobs([photos]), ("mask", "coco"), tmp_path / "out"
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        list(predict_files(segmenter(Interrupted()), jobs, Shelf(out, kinds)))
+    assert threading.active_count() == threads
+    masks = sorted(path.stem for path in out.glob("*.png"))
+    recorded = sorted(image["file_name"][:2] for image in json.loads((out / "coco.json").read_text())["images"])
+    assert recorded == masks
+    assert 1 <= len(masks) <= 8
+    assert sorted(path.name for path in out.glob(".*")) == [".coco.jsonl"]
+    outcomes = list(predict_files(segmenter(Everything()), jobs, Shelf(out, kinds)))
+    assert statuses(outcomes).count("there") == len(masks)
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 20
 
 
-def test_a_photo_that_is_given_twice_counts_once(photos):
-    assert len(find_jobs([photos, photos / "sub" / "a.jpg", photos / "sub"])) == 4
+def test_a_consumer_that_stops_closes_the_shelf(photos, tmp_path):
+    outcomes = predict_files(segmenter(Everything()), find_jobs([photos]), Shelf(tmp_path / "out", ("coco",)))
+    next(outcomes)
+    outcomes.close()
+    assert json.loads((tmp_path / "out" / "coco.json").read_text())["images"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("where", ["put", "has"])
+def test_a_fault_in_a_thread_ends_the_batch(photos, tmp_path, monkeypatch, where):
+    def fault(*_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(Shelf, where, fault)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        list(predict_files(segmenter(Everything()), find_jobs([photos]), Shelf(tmp_path / "out")))
+
+
+def test_results_that_cannot_be_written_fail_before_the_network_runs(photos, tmp_path):
+    engine = Everything()
+    (tmp_path / "file").touch()
+    for output, message in [(tmp_path / "file", "cannot be a folder of results"), (photos, "is a photo, and would be")]:
+        with pytest.raises(FiguregroundError, match=message):
+            list(predict_files(segmenter(engine), find_jobs([photos]), Shelf(output)))
+    assert engine.seen == 0
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(0.9, 1), (4, 11), (1000, 40)])
+def test_a_bounded_number_of_photos_is_in_memory(photos, tmp_path, monkeypatch, at_once, most):
+    """So many are read ahead, half as many predicted, so many written; a photo above the bound is alone."""
+    alive, counts, lock = set(), [], threading.Lock()
+
+    def read(path):
+        image = np.zeros((4, 5, 3), np.uint8)
+        with lock:
+            alive.add(path)
+            counts.append(len(alive))
+        weakref.finalize(image, alive.discard, path)
+        return image
+
+    def put_slowly(*_):
+        time.sleep(0.005)
+
+    monkeypatch.setattr(batch, "PIXELS_AT_ONCE", round(at_once * 20))
+    monkeypatch.setattr(batch, "read_image", read)
+    monkeypatch.setattr(Shelf, "put", put_slowly)
+    for index in range(40):
+        Image.new("RGB", (5, 4), "red").save(photos / f"more-{index:02}.png")
+    outcomes = list(predict_files(segmenter(Everything()), find_jobs([photos]), Shelf(tmp_path / "out")))
+    assert statuses(outcomes) == ["done"] * 60
+    assert max(counts) <= most
+    assert not alive
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from figureground.bundle import BundleInfo
+from figureground.prediction import Member, Segmenter
+from figureground.prediction.batch import predict_files
+from figureground.prediction.jobs import find_jobs
+from figureground.prediction.shelf import Shelf
+
+class Half:
+    name = "half"
+    def logits(self, batch):
+        return np.linspace(-9, 9, 256, dtype=np.float32) + np.zeros((len(batch), 256, 256), np.float32)
+
+folder, kinds = Path(sys.argv[1]), sys.argv[2].split(",")
+segmenter = Segmenter(Member(BundleInfo(), Half(), ""))
+for name in ("small", "large"):
+    jobs = find_jobs([folder / f"{name}.jpg"])
+    list(predict_files(segmenter, jobs, Shelf(folder / "out", kinds)))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux reports them")
+@pytest.mark.parametrize(("kinds", "most"), [("mask,probability", 11), ("overlay,cutout", 15)])
+def test_memory_for_a_large_photo(tmp_path, kinds, most):
+    """Bytes a pixel: the photo 3, its probability 4, the mask 1, a picture 4 and in part 3 more; others are strips."""
+    sizes = {"small": (60, 40), "large": (4500, 3000)}
+    for name, size in sizes.items():
+        Image.new("RGB", size, "green").save(tmp_path / f"{name}.jpg")
+    command = [sys.executable, "-c", PEAK, str(tmp_path), kinds]
+    small, large = map(int, subprocess.run(command, capture_output=True, check=True).stdout.split())
+    assert (large - small) / (4500 * 3000) < most

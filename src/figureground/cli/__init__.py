@@ -5,6 +5,7 @@ A command imports what it needs when it runs, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+import os
 import sys
 
 # Importing them adds their commands.
@@ -16,6 +17,9 @@ __all__ = ["app", "main", "reporting_errors"]
 
 def main() -> None:
     """Run the command."""
+    # Pillow keeps a photo in blocks of 16 MB, which the C library may hold back when they are freed; larger ones it
+    # returns. This has to be said before Pillow is imported.
+    os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
     debug = "--debug" in sys.argv
     with reporting_errors(debug):
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from figureground.prediction import Segmenter
     from figureground.prediction.batch import Outcome
     from figureground.prediction.cutout import Background
+    from figureground.prediction.shelf import Shelf
 
 STDIN = "-"
 DEFAULT_OUTPUT = Path("masks")
@@ -84,9 +87,11 @@ def predict(
     """
     from figureground.images import limit_pixels
     from figureground.prediction.cutout import parse_background
+    from figureground.prediction.film_reading import VIDEO_SUFFIXES
+    from figureground.prediction.shelf import Shelf
 
     if max_pixels is not None:
-        limit_pixels(int(max_pixels))
+        limit_pixels(max_pixels)
     refuse_existing(json_file, overwrite)
     models, sources = _told_apart(inputs or [], model or [], list_file)
     kinds = save.replace(" ", "").split(",")
@@ -99,10 +104,13 @@ def predict(
         _from_stdin(segmenter, kinds, behind)
         return
     films, photos = _films_apart(sources)
-    for film in films:
-        _film(segmenter, film, output, kinds, behind, smoothing, overwrite)
+    if films and len(films) * len(kinds) + len(photos) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
+        raise FiguregroundError(f"{output} names one film, but more was asked for; expected a folder as --output")
+    well = [_film(segmenter, film, output, kinds, behind, smoothing, overwrite) for film in films]
     if photos:
-        _photos(segmenter, photos, output, kinds, behind, overwrite, json_file)
+        well.append(_photos(segmenter, photos, Shelf(output, kinds, behind), overwrite, json_file))
+    if not all(well):
+        raise typer.Exit(1)
 
 
 def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | None) -> tuple[list[str], list[str]]:
@@ -115,10 +123,12 @@ def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | 
         what = f"{inputs[0]} is no model" if inputs else "no model was named"
         raise FiguregroundError(f"{what}; expected a run folder or a bundle first, or --model FILE")
     if list_file is not None:
-        lines = sys.stdin.read() if str(list_file) == STDIN else list_file.read_text()
-        sources += [line for line in lines.splitlines() if line.strip()]
+        lines = sys.stdin.buffer.read() if str(list_file) == STDIN else list_file.read_bytes()
+        sources += [os.fsdecode(line) for line in lines.splitlines() if line.strip()]
     if not sources:
         raise FiguregroundError("no photo was given; expected files, folders, --list FILE or - for stdin")
+    if STDIN in sources and len(sources) > 1:
+        raise FiguregroundError(f"{STDIN} is one photo on stdin, {len(sources)} sources were given; expected it alone")
     return found, sources
 
 
@@ -140,12 +150,14 @@ def _films_apart(sources: Sequence[str]) -> tuple[list[Path], list[Path]]:
 
 def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Background | None) -> None:
     """One photo on stdin to one picture on stdout."""
-    from figureground.images import encode_image
+    from figureground.images import encode_image, read_profile
+    from figureground.prediction.outputs import COLOURED
 
     if len(kinds) != 1:
         raise FiguregroundError(f"stdout takes one picture, {len(kinds)} were asked for; expected one, such as mask")
-    picture = segmenter.predict(sys.stdin.buffer.read()).picture(kinds[0], background)
-    sys.stdout.buffer.write(encode_image(picture))
+    photo = sys.stdin.buffer.read()
+    picture = segmenter.predict(photo).picture(kinds[0], background)
+    sys.stdout.buffer.write(encode_image(picture, read_profile(photo) if kinds[0] in COLOURED else None))
 
 
 def _film(
@@ -156,48 +168,65 @@ def _film(
     background: Background | None,
     smoothing: float,
     overwrite: bool,
-) -> None:
-    """A film of each kind that was asked for."""
-    with needs("video"):
-        from figureground.prediction.video import VIDEO_SUFFIXES, predict_video
+) -> bool:
+    """A film of each kind that was asked for; whether all went well."""
+    from figureground.prediction.film_reading import VIDEO_SUFFIXES
 
-        for kind in kinds:
-            name = film.stem + (f"-{kind}" if len(kinds) > 1 else "") + ".mp4"
-            target = output if output.suffix.lower() in VIDEO_SUFFIXES else output / name
-            summary = predict_video(
-                segmenter, film, target, show=kind,  # type: ignore[arg-type]  # checked there
-                smoothing=smoothing, progress=sys.stderr.isatty(), overwrite=overwrite,
-                **({"background": background} if background is not None else {}),  # type: ignore[arg-type]
-            )  # fmt: skip
-            typer.echo(
-                f"{target}: {summary.frames} frames of {summary.width}×{summary.height}, "
-                f"{summary.real_time_factor:.2f} seconds for a second of film ({segmenter.engine})"
-            )
+    one = output.suffix.lower() in VIDEO_SUFFIXES
+    well = True
+    for kind in kinds:
+        target = output if one else output / f"{film.stem}{f'-{kind}' if len(kinds) > 1 else ''}.mp4"
+        if target.exists() and not overwrite:
+            typer.echo(f"{target} was there (--overwrite replaces it)")
+            continue
+        try:
+            typer.echo(_film_of_kind(segmenter, film, target, kind, background, smoothing, overwrite))
+        except FiguregroundError as error:
+            typer.echo(f"skipped: {error}", err=True)
+            well = False
+    return well
+
+
+def _film_of_kind(
+    segmenter: Segmenter,
+    film: Path,
+    target: Path,
+    kind: str,
+    background: Background | None,
+    smoothing: float,
+    overwrite: bool,
+) -> str:
+    with needs("video"):
+        from figureground.prediction.video import GREEN, predict_video
+
+        summary = predict_video(
+            segmenter, film, target, show=kind,  # type: ignore[arg-type]  # checked there
+            background=GREEN if background is None else background,
+            smoothing=smoothing, progress=sys.stderr.isatty(), overwrite=overwrite,
+        )  # fmt: skip
+    return (
+        f"{target}: {summary.frames} frames of {summary.width}×{summary.height}, "
+        f"{summary.real_time_factor:.2f} seconds for a second of film ({segmenter.engine})"
+    )
 
 
 def _photos(
-    segmenter: Segmenter,
-    photos: Sequence[Path],
-    output: Path,
-    kinds: Sequence[str],
-    background: Background | None,
-    overwrite: bool,
-    json_file: Path | None,
-) -> None:
-    """A batch: each photo reported, a summary, exit status 1 if one failed."""
+    segmenter: Segmenter, photos: Sequence[Path], shelf: Shelf, overwrite: bool, json_file: Path | None
+) -> bool:
+    """A batch: each photo reported, and a summary; whether all went well."""
     from tqdm import tqdm
 
     from figureground.prediction.batch import predict_files
     from figureground.prediction.jobs import find_jobs
-    from figureground.prediction.shelf import Shelf
 
-    jobs = find_jobs(photos)
+    jobs = find_jobs(photos, shelf.folder)
     start = time.perf_counter()
     outcomes: list[Outcome] = []
-    done = predict_files(segmenter, jobs, Shelf(output, kinds, background), overwrite=overwrite)
-    with tqdm(done, total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False) as bar:
-        for outcome in bar:
+    bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
+    with closing(predict_files(segmenter, jobs, shelf, overwrite=overwrite)) as done, bar:
+        for outcome in done:
             outcomes.append(outcome)
+            bar.update()
             if outcome.status == "failed":
                 bar.write(f"skipped: {outcome.message}", file=sys.stderr)
     counted: Counter[str] = Counter(outcome.status for outcome in outcomes)
@@ -208,10 +237,9 @@ def _photos(
     failed = f", {counted['failed']} failed" if counted["failed"] else ""
     speed = f" in {seconds:.1f} s ({counted['done'] / seconds:.1f} images/s, {segmenter.engine})"
     typer.echo(
-        f"{counted['done']} of {len(jobs)} photos done{speed if counted['done'] else ''}{there}{failed}: {output}"
+        f"{counted['done']} of {len(jobs)} photos done{speed if counted['done'] else ''}{there}{failed}: {shelf.folder}"
     )
-    if counted["failed"]:
-        raise typer.Exit(1)
+    return not counted["failed"]
 
 
 def _write_summary(

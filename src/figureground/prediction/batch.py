@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,7 @@ class Outcome:
 
 def predict_files(
     segmenter: Segmenter, jobs: Sequence[Job], shelf: Shelf, *, overwrite: bool = False
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Put the results of each photo on the shelf; a broken one is reported and the others are done.
 
     Photos are read and results written by threads while the network works on others. What is there already is left
@@ -71,17 +71,21 @@ def predict_files(
 
     Yields:
         The outcome of each job, in order.
+
+    Raises:
+        FiguregroundError: a result would replace a photo, or the shelf's folder cannot be made.
     """
+    shelf.open(jobs)
     readers, writers = ThreadPoolExecutor(READERS), ThreadPoolExecutor(1)
     try:
         read = _ahead(readers, lambda job: _read(job, shelf, overwrite), jobs, lambda job: pixel_count(job.source))
-        pending: deque[Outcome | Future[Outcome]] = deque()
+        pending: deque[tuple[Outcome | Future[Outcome], int]] = deque()
         for batch in _batches(read):
             pending.extend(_predicted(segmenter, batch, shelf, writers))
-            while len(pending) > BATCH_SIZE:
-                yield _settled(pending.popleft())
+            while len(pending) > BATCH_SIZE or sum(pixels for _, pixels in pending) > PIXELS_AT_ONCE:
+                yield _settled(pending.popleft()[0])
         while pending:
-            yield _settled(pending.popleft())
+            yield _settled(pending.popleft()[0])
     finally:
         for pool in (readers, writers):
             pool.shutdown(cancel_futures=True)
@@ -96,6 +100,10 @@ class _Photo:
     image: NDArray[np.uint8]
     seconds: float
 
+    @property
+    def pixels(self) -> int:
+        return self.image.size // 3
+
 
 def _read(job: Job, shelf: Shelf, overwrite: bool) -> _Photo | Outcome:
     if not overwrite and shelf.has(job):
@@ -109,17 +117,21 @@ def _read(job: Job, shelf: Shelf, overwrite: bool) -> _Photo | Outcome:
 
 def _predicted(
     segmenter: Segmenter, batch: list[_Photo | Outcome], shelf: Shelf, writers: ThreadPoolExecutor
-) -> Iterator[Outcome | Future[Outcome]]:
-    """The outcomes of a batch in order; those of photos are still being written."""
+) -> Iterator[tuple[Outcome | Future[Outcome], int]]:
+    """The outcomes of a batch in order, with the pixels of photos that are still being written. It empties the batch.
+
+    Here and below nothing keeps a photo that has been passed on: a single one can have a gigabyte behind it.
+    """
     photos = [entry for entry in batch if isinstance(entry, _Photo)]
     start = time.perf_counter()
     maps = segmenter.logit_maps([photo.image for photo in photos]) if photos else []
     share = (time.perf_counter() - start) / max(1, len(photos))
-    found = iter(maps)
-    for entry in batch:
-        yield (
-            entry if isinstance(entry, Outcome) else writers.submit(_write, segmenter, entry, next(found), share, shelf)
-        )
+    while batch:
+        entry = batch.pop(0)
+        if isinstance(entry, Outcome):
+            yield entry, 0
+        else:
+            yield writers.submit(_write, segmenter, entry, maps.pop(0), share, shelf), entry.pixels
 
 
 def _write(segmenter: Segmenter, photo: _Photo, logits: NDArray[np.float32], share: float, shelf: Shelf) -> Outcome:
@@ -154,9 +166,8 @@ def _ahead(
     for item in items:
         added = weigh(item)
         while waiting and (weight + added > PIXELS_AT_ONCE or len(waiting) >= 2 * BATCH_SIZE):
-            future, gone = waiting.popleft()
-            weight -= gone
-            yield future.result()
+            weight -= waiting[0][1]
+            yield waiting.popleft()[0].result()
         waiting.append((pool.submit(function, item), added))
         weight += added
     while waiting:
@@ -169,7 +180,8 @@ def _batches(entries: Iterable[_Photo | Outcome]) -> Iterator[list[_Photo | Outc
     pixels = 0
     for entry in entries:
         batch.append(entry)
-        pixels += entry.image.shape[0] * entry.image.shape[1] if isinstance(entry, _Photo) else 0
+        pixels += entry.pixels if isinstance(entry, _Photo) else 0
+        del entry
         if len(batch) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE // 2:
             yield batch
             batch, pixels = [], 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,24 +22,27 @@ class Job:
     """The same without a suffix, unless another photo differs in the suffix alone: the results' name."""
 
 
-def find_jobs(inputs: Sequence[Path]) -> list[Job]:
-    """The photos in files and folders, which are searched through. Hidden files do not count.
+def find_jobs(inputs: Sequence[Path], output: Path | None = None) -> list[Job]:
+    """The photos in files and folders, which are searched through. Hidden files and folders do not count.
 
     Sub-folders are kept. Photos of different folders that would have the same name get their folder's name before it.
 
+    Args:
+        inputs: files and folders. A file that is missing is a job too, which will fail, unless all are missing.
+        output: where the results go; what lies there is no photo, though it may be inside a folder of photos.
+
     Raises:
-        FiguregroundError: an input that does not exist, or no photo in any of them.
+        FiguregroundError: no input exists, there is no photo in any, or the results would lie among photos.
     """
+    if not any(path.exists() for path in inputs):
+        raise FiguregroundError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
     found: dict[Path, Job] = {}  # by resolved path: the same file counts once
     for path in inputs:
         if path.is_dir():
-            photos = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")
-            for photo in filter(Path.is_file, photos):
+            for photo in _photos_in(path, output):
                 found.setdefault(photo.resolve(), Job(photo, photo.relative_to(path), Path()))
-        elif path.exists():
-            found.setdefault(path.resolve(), Job(path, Path(path.name), Path()))
         else:
-            raise FiguregroundError(f"{path}: no such file or folder; expected photos")
+            found.setdefault(path.resolve(), Job(path, Path(path.name), Path()))
     if not found:
         raise FiguregroundError(
             f"no photo in {', '.join(map(str, inputs))}; expected files of: {', '.join(IMAGE_SUFFIXES)}"
@@ -52,6 +55,20 @@ def find_jobs(inputs: Sequence[Path]) -> list[Job]:
         alone = stems[path.with_suffix("")] == 1
         jobs.append(Job(job.source, path, path.with_suffix("") if alone else path))
     return jobs
+
+
+def _photos_in(folder: Path, output: Path | None) -> Iterator[Path]:
+    results = output.resolve() if output is not None else None
+    if results == folder.resolve():
+        raise FiguregroundError(
+            f"the results would lie among the photos of {folder}, and next time be taken for photos; "
+            f"expected another folder, such as {folder / 'masks'}"
+        )
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        result = results in path.resolve().parents
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not hidden and not result:
+            yield path
 
 
 def _kept_apart(below: dict[Path, Path]) -> dict[Path, Path]:

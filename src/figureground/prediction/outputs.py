@@ -12,7 +12,7 @@ from PIL import Image
 
 from figureground.config import PostProcessingConfig
 from figureground.errors import FiguregroundError
-from figureground.images import write_image
+from figureground.images import strips, write_image
 from figureground.prediction.cutout import Background, composite, cutout, parse_background
 from figureground.prediction.polygons import Polygon, find_polygons
 from figureground.prediction.postprocessing import post_process
@@ -20,6 +20,8 @@ from figureground.prediction.postprocessing import post_process
 RED = (255, 0, 0)
 PICTURES = {"mask": ".png", "overlay": ".jpg", "cutout": ".png", "probability": ".png"}
 """What can be made of a prediction, and the kind of file that it goes to."""
+COLOURED = ("overlay", "cutout")
+"""Those with the photo's own colours, which look right with its colour profile only."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,18 @@ class Prediction:
         """
         if isinstance(background, str):
             background = parse_background(background)
+        return Image.fromarray(self._cut_out(background))
+
+    def _cut_out(self, background: Background | None) -> NDArray[np.uint8]:
         rgba = cutout(self.image, self._cleaned(), self.threshold)
-        return Image.fromarray(rgba if background is None else composite(rgba, background))
+        return rgba if background is None else composite(rgba, background)
 
     def _cleaned(self) -> NDArray[np.float32]:
         """The probability, but certain where post-processing has overruled it."""
         if self.post_processing == PostProcessingConfig():
             return self.probability
         overruled = self.mask != (self.probability > self.threshold)
-        return np.where(overruled, self.mask.astype(np.float32), self.probability)
+        return np.where(overruled, self.mask, self.probability)
 
     @property
     def expected_dice(self) -> float:
@@ -85,13 +90,16 @@ class Prediction:
         (H, W, 3), probability (H, W) uint16, where 65,535 is 1.
         """
         if kind == "mask":
-            return self.mask.astype(np.uint8) * np.uint8(255)
+            return self.mask * np.uint8(255)
         if kind == "overlay":
             return lay_over(self.image, self.mask)
         if kind == "cutout":
-            return np.asarray(self.cutout(background))
+            return self._cut_out(background)
         if kind == "probability":
-            return np.round(self.probability * 65535).astype(np.uint16)
+            levels = np.empty(self.probability.shape, np.uint16)
+            for rows in strips(*self.mask.shape):
+                levels[rows] = np.round(self.probability[rows] * 65535)
+            return levels
         raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def save(self, path: str | Path) -> None:
@@ -114,5 +122,7 @@ def lay_over(
     # In integers, and only where the mask is: films need this for every frame.
     share = round(256 * opacity)
     added = np.asarray(colour, np.uint16) * share + 128
-    laid[mask] = (image[mask].astype(np.uint16) * (256 - share) + added) >> 8
+    for rows in strips(*image.shape[:2]):
+        inside = mask[rows]
+        laid[rows][inside] = (image[rows][inside].astype(np.uint16) * (256 - share) + added) >> 8
     return laid

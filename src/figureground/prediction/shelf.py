@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from figureground.images import read_profile, replacing, write_image
 from figureground.prediction.coco import annotation_record, assemble
 from figureground.prediction.cutout import Background
 from figureground.prediction.jobs import Job
-from figureground.prediction.outputs import PICTURES, Prediction
+from figureground.prediction.outputs import COLOURED, PICTURES, Prediction
 
 COCO, COCO_RECORDS = "coco.json", ".coco.jsonl"
 KINDS = (*PICTURES, "coco")
@@ -40,6 +42,23 @@ class Shelf:
         self._records = folder / COCO_RECORDS if "coco" in kinds else None
         self._recorded = {record["file_name"] for record in self._read_records()}
 
+    def open(self, jobs: Sequence[Job]) -> None:
+        """See, before any work is done, that the results can be put here.
+
+        Raises:
+            FiguregroundError: the folder cannot be made, or a result would replace a photo.
+        """
+        photos = {job.source.resolve() for job in jobs}
+        for path in (path for job in jobs for path in self.files(job)):
+            if path.resolve() in photos:
+                raise FiguregroundError(f"{path} is a photo, and would be replaced; expected another folder of results")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FiguregroundError(
+                f"{self.folder} cannot be a folder of results ({error.strerror}); choose another"
+            ) from error
+
     def files(self, job: Job) -> tuple[Path, ...]:
         """The picture files of a photo."""
         apart = len(self._pictures) > 1
@@ -51,20 +70,34 @@ class Shelf:
         return recorded and all(path.exists() for path in self.files(job))
 
     def put(self, job: Job, prediction: Prediction) -> None:
-        """Write a photo's results."""
-        for kind, path in zip(self._pictures, self.files(job), strict=True):
-            coloured = kind in ("overlay", "cutout")
-            profile = read_profile(job.source) if coloured else None
-            write_image(path, prediction.picture(kind, self._background), profile)
+        """Write a photo's results, if one cannot be written the others nevertheless.
+
+        Raises:
+            FiguregroundError: what could not be written, and why.
+        """
         if self._records is not None:
             record = annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._records.open("a") as file:  # a line at once, so that an interrupted batch keeps what it has
-                file.write(json.dumps(record) + "\n")
+            _append(self._records, json.dumps(record))
+        failures = []
+        for kind, path in zip(self._pictures, self.files(job), strict=True):
+            profile = read_profile(job.source) if kind in COLOURED else None
+            try:
+                write_image(path, prediction.picture(kind, self._background), profile)
+            except FiguregroundError as error:
+                failures.append(str(error))
+        if failures:
+            raise FiguregroundError("; ".join(failures))
 
     def close(self) -> None:
-        """Make the COCO document of all records, also of those of earlier batches."""
-        if self._records is not None and self._records.exists():
+        """Make the COCO document of all records, also of those of earlier batches.
+
+        Raises:
+            FiguregroundError: it cannot be written.
+        """
+        if self._records is None:
+            return
+        size = 0
+        while size != (size := _size(self._records)):  # again if another process has added to it meanwhile
             with replacing(self.folder / COCO) as partial:
                 partial.write_text(json.dumps(assemble(self._read_records())))
 
@@ -78,3 +111,23 @@ class Shelf:
             except json.JSONDecodeError:  # cut short by a killed process
                 continue
         return records
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line at once, so that an interrupted batch keeps what it has and processes do not mix theirs.
+
+    The line begins with its break: the one before may have been cut short with a killed process.
+    """
+    content = f"\n{line}".encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            if file.write(content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise FiguregroundError(
+            f"{path} could not be written ({error.strerror}); free some space or choose another folder"
+        ) from error
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.errors import FiguregroundError
+from figureground.prediction.cutout import Background
 from figureground.prediction.film_reading import VIDEO_SUFFIXES, Frame, open_film
 from figureground.prediction.film_writing import check_target, write_film
 from figureground.prediction.outputs import Prediction
@@ -52,7 +53,7 @@ def predict_video(
     target: str | Path,
     *,
     show: Show = "overlay",
-    background: tuple[int, int, int] = GREEN,
+    background: Background = GREEN,
     smoothing: float = 0.0,
     progress: bool = False,
     overwrite: bool = False,
@@ -68,18 +69,18 @@ def predict_video(
         source: a film that FFmpeg reads.
         target: ``.mp4``, ``.mov``, ``.mkv`` (H.264) or ``.webm`` (VP9).
         show: the film with the figure in transparent red, the mask in black and white, or the figure cut out.
-        background: red, green and blue (0 to 255) behind a cut-out.
+        background: a colour or an image behind a cut-out; films have no transparency.
         smoothing: weight of the past in the probability, at least 0 (off) and below 1; see `smooth`.
         progress: show a bar on stderr.
         overwrite: replace a target that exists.
 
     Raises:
         FiguregroundError: a source that is no film or has no frames; a target that exists, is the source or has
-            another suffix; a smoothing out of range.
+            another suffix; nothing known to show; a smoothing out of range.
         ModuleNotFoundError: PyAV (extra ``video``) is not installed.
     """
     source, target = Path(source), Path(target)
-    _check(source, target, smoothing, overwrite)
+    _check(source, target, show, smoothing, overwrite)
     started = time.perf_counter()
     with open_film(source) as film:
         frames = _predicted(segmenter, film.frames(), show, background, smoothing)
@@ -89,8 +90,10 @@ def predict_video(
     return VideoSummary(film.count, width, height, float(film.end), taken, tuple(film.notices))
 
 
-def _check(source: Path, target: Path, smoothing: float, overwrite: bool) -> None:
+def _check(source: Path, target: Path, show: str, smoothing: float, overwrite: bool) -> None:
     check_target(target)
+    if show not in get_args(Show):
+        raise FiguregroundError(f"a film cannot show {show!r}; expected one of: {', '.join(get_args(Show))}")
     if not 0 <= smoothing < 1:
         raise FiguregroundError(f"smoothing is {smoothing}; expected at least 0 (off) and below 1")
     if target.exists() and source.exists() and target.samefile(source):
@@ -100,7 +103,7 @@ def _check(source: Path, target: Path, smoothing: float, overwrite: bool) -> Non
 
 
 def _predicted(
-    segmenter: Segmenter, frames: Iterator[Frame], show: Show, background: tuple[int, int, int], smoothing: float
+    segmenter: Segmenter, frames: Iterator[Frame], show: Show, background: Background, smoothing: float
 ) -> Iterator[Frame]:
     """Each frame with its image replaced by what is to be shown."""
     waiting: deque[Frame] = deque()  # those of one batch
@@ -114,7 +117,7 @@ def _predicted(
         yield replace(waiting.popleft(), image=_picture(prediction, show, background))
 
 
-def _picture(prediction: Prediction, show: Show, background: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _picture(prediction: Prediction, show: Show, background: Background) -> NDArray[np.uint8]:
     """What is shown of a prediction, (H, W, 3)."""
     if show == "overlay":
         return np.asarray(prediction.overlay())

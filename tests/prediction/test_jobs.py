@@ -1,0 +1,64 @@
+import pytest
+from PIL import Image
+
+from figureground.errors import FiguregroundError
+from figureground.prediction.jobs import find_jobs
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name in ("a.jpg", "a.png", "sub/a.jpg", "sub/deep/b.WEBP", ".hidden.jpg", ".thumbnails/c.jpg", "masks/a.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (5, 4), "red").save(path)
+    (tmp_path / "photos" / "notes.txt").write_text("x")
+    (tmp_path / "photos" / "folder.jpg").mkdir()
+    return tmp_path / "photos"
+
+
+def names(jobs):
+    return [job.name.as_posix() for job in jobs]
+
+
+def test_folders_are_kept_and_names_do_not_collide(photos):
+    jobs = find_jobs([photos], photos / "masks")
+    assert names(jobs) == ["a.jpg", "a.png", "sub/a", "sub/deep/b"]
+    assert [job.below.as_posix() for job in jobs] == ["a.jpg", "a.png", "sub/a.jpg", "sub/deep/b.WEBP"]
+
+
+def test_results_inside_the_folder_of_photos_are_no_photos(photos):
+    assert "masks/a" in names(find_jobs([photos]))
+    assert "masks/a" not in names(find_jobs([photos], photos / "masks"))
+    with pytest.raises(FiguregroundError, match=r"results would lie among the photos of .*photos.*such as .*masks"):
+        find_jobs([photos], photos / "sub" / "..")
+
+
+def test_inputs_without_photos(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "notes.txt").write_text("x")
+    for name, message in [("none", "none: no such file or folder"), ("empty", "no photo in"), ("text", "no photo in")]:
+        with pytest.raises(FiguregroundError, match=message):
+            find_jobs([tmp_path / name])
+
+
+def test_a_missing_file_among_others_is_a_job_that_will_fail(photos):
+    assert names(find_jobs([photos / "a.jpg", photos / "none.jpg"])) == ["a", "none"]
+
+
+def test_a_file_that_is_named_counts_whatever_it_is_called(photos):
+    assert names(find_jobs([photos / "notes.txt", photos / ".hidden.jpg"])) == ["notes", ".hidden"]
+
+
+def test_the_same_name_in_two_folders_is_kept_apart(photos, tmp_path):
+    other = tmp_path / "other" / "sub" / "a.jpg"
+    other.parent.mkdir(parents=True)
+    Image.new("RGB", (5, 4)).save(other)
+    jobs = find_jobs([photos / "sub" / "a.jpg", other, photos / "sub" / "deep"])
+    assert names(jobs) == ["photos/sub/a", "other/sub/a", "b"]
+
+
+def test_a_photo_that_is_given_twice_counts_once(photos):
+    output = photos / "masks"
+    (photos / "link.jpg").symlink_to(photos / "a.jpg")
+    assert len(find_jobs([photos, photos / "sub" / "a.jpg", photos / "sub"], output)) == 4
