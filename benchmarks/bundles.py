@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, write_bundle
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, ModelConfig
 from figureground.data import Dataset, open_dataset
 from figureground.export import Precision, export
 from figureground.images import write_image
 from figureground.models import create_model
+from figureground.prediction.engines.torch_engine import as_tensors
 from figureground.preprocessing import Preprocessing
 
 NETWORKS = {
@@ -54,6 +55,14 @@ def untrained_bundle(name: str, folder: Path) -> Path:
     path = folder / f"{name}.safetensors"
     write_bundle(path, {key: value.numpy() for key, value in network.state_dict().items()}, BundleInfo(settings))
     return path
+
+
+def plain_network(bundle: Path) -> torch.nn.Module:
+    """The network of a ``.safetensors`` bundle as it is built: float32, contiguous memory."""
+    model = read_info(bundle).model
+    network = create_model(model.name, model.arguments)
+    network.load_state_dict(as_tensors(read_tensors(bundle)))
+    return network.eval()
 
 
 def exported(bundle: Path, folder: Path, precision: Precision, data: DataConfig = DRAWN) -> tuple[Path, BundleInfo]:

@@ -1,10 +1,10 @@
 """Milliseconds an image of every engine and precision against the report's way, and the share of the processor's peak.
 
-The report's way is the network as it is built, in float32, contiguous memory, eager, under ``no_grad``. All variants take
-turns, round after round, so that a busy moment hits them alike; each timing is of 8 images behind one call that does not
-count, since the threads of the engine before may still spin. The peaks are those of large matrix products (2 n³
-operations), the best of all rounds and of two libraries. bfloat16 is not offered for
-prediction, it is measured to know what it would bring.
+The report's way is the network as it is built, in float32, contiguous memory, eager, under ``no_grad``. All variants
+take turns, round after round, so that a busy moment hits them alike; each timing is of 8 images behind one call that
+does not count, since the threads of the engine before may still spin. The peaks are those of large matrix products
+(2 n³ operations), the best of all rounds and of two libraries. bfloat16 is not offered for prediction; it is measured
+to know what it would bring.
 
     python benchmarks/engines.py --run resnet34_unet=RUN --data DIR --json benchmarks/results/engines.json
 
@@ -26,18 +26,16 @@ from typing import Any
 import numpy as np
 import openvino
 import torch
-from bundles import DRAWN, NETWORKS, exported, first_images, iter_samples, parse_runs, untrained_bundle
+from bundles import DRAWN, NETWORKS, exported, first_images, iter_samples, parse_runs, plain_network, untrained_bundle
 from machine import print_table, write_results
 from matrix_product import Peaks
 from torch import nn
 
-from figureground.bundle import read_info, read_tensors
 from figureground.config import DataConfig
 from figureground.data import open_dataset
-from figureground.models import create_model
 from figureground.prediction import open_member
 from figureground.prediction.engines.openvino_engine import SETTINGS
-from figureground.prediction.engines.torch_engine import TorchEngine, as_tensors
+from figureground.prediction.engines.torch_engine import TorchEngine
 from figureground.preprocessing import Preprocessing
 
 REPORT = "report's way"
@@ -67,13 +65,6 @@ def report_way(bundle: Path) -> Run:
             return network(torch.from_numpy(batch))
 
     return run
-
-
-def plain_network(bundle: Path) -> nn.Module:
-    model = read_info(bundle).model
-    network = create_model(model.name, model.arguments)
-    network.load_state_dict(as_tensors(read_tensors(bundle)))
-    return network.eval()
 
 
 def torch_bfloat16(engine: TorchEngine) -> Run:
