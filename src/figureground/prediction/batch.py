@@ -148,7 +148,7 @@ def _write(segmenter: Segmenter, photo: _Photo, logits: NDArray[np.float32], sha
         files=shelf.files(photo.job),
         seconds={"read": photo.seconds, "predict": share, "write": time.perf_counter() - start},
         size=(height, width),
-        figure=float(prediction.mask.mean()),
+        figure=np.count_nonzero(prediction.mask) / (height * width),
         expected_dice=prediction.expected_dice,
     )
 

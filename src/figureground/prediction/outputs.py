@@ -82,7 +82,7 @@ class Prediction:
         probabilities p. It is as good as they are: a model that is too sure expects too much.
         """
         inside = float(self.probability.sum(where=self.mask, dtype=np.float64))
-        areas = float(self.mask.sum()) + float(self.probability.sum(dtype=np.float64))
+        areas = np.count_nonzero(self.mask) + float(self.probability.sum(dtype=np.float64))
         return 2 * inside / areas if areas else 1.0
 
     def picture(self, kind: str, background: Background | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
