@@ -77,8 +77,10 @@ def test_each_size_and_point_has_its_columns(tmp_path):
     info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.4))
     segmenter = Segmenter(Member(info, Brightness(), "brightness"))
     evaluate(segmenter, FourImages(), per_image=tmp_path / "a.csv")
-    header = (tmp_path / "a.csv").read_text().splitlines()[0].split(",")
-    assert header == ["name", "foreground", *(kind + name for kind in ("", "native_", "fitted_") for name in COLUMNS)]
+    header, *rows = (line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines())
+    columns = [kind + name for kind in ("", "native_", "fitted_") for name in COLUMNS]
+    assert header == ["name", "foreground", *columns, "estimated_dice", "needs_review"]
+    assert [row[-1] for row in rows] == ["0", "0", "1", "0"]  # the empty one
 
 
 FULL = [  # image, metric, expected

@@ -118,7 +118,9 @@ def test_scores_by_hand():
     assert scores.aurc == pytest.approx((0.2 + 0.15 + 0.2 + 0.3) / 4)
     assert scores.aurc_perfect == pytest.approx((0.1 + 0.15 + 0.2 + 0.3) / 4)
     assert scores.aurc_random == pytest.approx(0.3)
-    assert scores.coverage == pytest.approx({"50%": 0.85, "80%": 0.8, "90%": 0.7, "100%": 0.7})
+    by_coverage = dict(scores.curve)
+    assert [by_coverage[share] for share in (0.25, 0.5, 0.75, 1.0)] == pytest.approx([0.2, 0.15, 0.2, 0.3])
+    assert len(by_coverage) == 20
     assert (scores.flagged, scores.poor, scores.poor_flagged) == (0.25, 2, 0.5)
     assert json.loads(json.dumps(scores.to_json()))["mean_absolute_error"]["mean"] == pytest.approx(0.1)
     assert "for review: 25.0% of all, 50% of the 2 below 0.8" in scores.summary()

@@ -186,7 +186,8 @@ def evaluate(
                 images = _score(segmenter, prediction, logits, sample, kinds)
                 for kind, image in images.items():
                     tallies[kind].add(image)
-                write([sample.name, dataset.foreground, *(cell for image in images.values() for cell in image.row)])
+                cells = [cell for image in images.values() for cell in image.row]
+                write([sample.name, dataset.foreground, *cells, *judged[-1]])
             bar.update(len(samples))
     return _evaluation(segmenter, dataset, {kind: tally.scores() for kind, tally in tallies.items()}, judged)
 
@@ -250,7 +251,7 @@ def _csv_writer(path: Path | None, kinds: Sequence[str]) -> Iterator[Callable[[S
     columns = [kind + name for kind in kinds for name in COLUMNS]
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "foreground", *columns])
+        writer.writerow(["name", "foreground", *columns, "estimated_dice", "needs_review"])
         yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)
 
 

@@ -119,8 +119,10 @@ class QualityScores:
     """The same where estimates are by chance: the mean risk."""
     aurc_perfect: float
     """The same where they are in the order of the true Dice."""
-    coverage: dict[str, float]
-    """The mean Dice of the best-looking 50%, 80%, 90% and all of the images."""
+    curve: list[tuple[float, float]]
+    """Of risk and coverage, in steps of 5%: a share of the images, those with the highest estimates, and their mean
+    risk.
+    """
     flagged: float
     """Share of the images that need a review."""
     poor: int
@@ -150,14 +152,14 @@ def score_quality(estimates: Array, needs_review: NDArray[np.bool_], dice: Array
     """Hold estimates (N,) against the true Dice (N,); the risk of a mask is 1 - Dice."""
     curve = risk_coverage(estimates, 1 - dice)
     poor = dice < POOR
-    shares = {f"{share}%": float(1 - curve[max(0, round(share / 100 * len(dice)) - 1)]) for share in (50, 80, 90, 100)}
+    points = [(share / 100, float(curve[max(0, round(share / 100 * len(dice)) - 1)])) for share in range(5, 101, 5)]
     return QualityScores(
         mean_absolute_error=bootstrap_mean(np.abs(estimates - dice)),
         rank_correlation=spearman(estimates, dice),
         aurc=float(curve.mean()),
         aurc_random=float(1 - dice.mean()),
         aurc_perfect=float(risk_coverage(dice, 1 - dice).mean()),
-        coverage=shares,
+        curve=points,
         flagged=float(needs_review.mean()),
         poor=int(poor.sum()),
         poor_flagged=float(needs_review[poor].mean()) if poor.any() else None,
