@@ -12,7 +12,7 @@ from figureground.data import open_dataset
 from figureground.data.dataset import Sample
 from figureground.errors import FiguregroundError
 from figureground.evaluation import evaluate, fit_on_valid, score_run
-from figureground.evaluation.calibration import EDGES, Row, choose_threshold, collect, fit_temperature, sweep
+from figureground.evaluation.calibration import EDGES, Row, choose_threshold, collect, fit_temperature, gain, sweep
 from figureground.labels import LEFT_OUT
 from figureground.prediction import Member, Segmenter, load
 
@@ -161,6 +161,26 @@ def test_of_equals_the_nearest_to_a_half():
 def test_targets_that_cannot_be_met(target, message):
     with pytest.raises(FiguregroundError, match=message):
         choose_threshold(ROWS, target)
+
+
+def test_the_gain_by_hand():
+    found = collect(Segmenter(member(Levels())), Drawn(GRADED, GRADED))
+    row = min(sweep(found), key=lambda row: abs(row.threshold - sigmoid(-2.5)))
+    difference = 32 / 36 - 16 / 24
+    assert gain(found, row).mean == pytest.approx(difference)
+    assert gain(found, row).ci95 == pytest.approx((difference, difference))
+
+
+def test_a_gain_that_may_be_chance_leaves_the_threshold_at_a_half():
+    """In eleven images a lower threshold is better, in nine a higher one."""
+    lower = rows_of((8, 138, 1), (4, 118, 1), (20, 98, 0))
+    higher = rows_of((8, 138, 1), (4, 118, 0), (20, 98, 0))
+    images = Drawn(*[lower] * 11, *[higher] * 9)
+    fit = fit_on_valid(member(Levels()), images)
+    assert fit.info.operating_point.threshold == 0.5
+    assert fit.gain.ci95[0] < 0 < fit.gain.mean
+    wanted = fit_on_valid(member(Levels()), images, target="recall=1")
+    assert wanted.info.operating_point.threshold < 0.5  # what was asked for is done
 
 
 MANY = Drawn(*[GRADED, THREE_IN_FOUR, rows_of((8, 138, 1), (24, 98, 0))] * 10)

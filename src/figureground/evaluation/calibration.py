@@ -16,12 +16,25 @@ from figureground.config import require
 from figureground.data import Dataset
 from figureground.evaluation.evaluate import at_network_size
 from figureground.evaluation.scores import TOLERANCE_SHARE
+from figureground.evaluation.statistics import Mean, bootstrap_mean
 from figureground.labels import FIGURE, LEFT_OUT
-from figureground.metrics import boundary_distances, boundary_f1, complete_truth, dice, iou, matches, precision, recall
+from figureground.metrics import (
+    Counts,
+    boundary_distances,
+    boundary_f1,
+    complete_truth,
+    dice,
+    iou,
+    matches,
+    precision,
+    recall,
+)
 from figureground.prediction import Segmenter
 
 EDGES = np.arange(-120, 121) / 10
 """Of the bins of logits, (E,), and the thresholds that are tried; 0 is one, so a threshold of 0.5 is exact."""
+HALF = 120
+"""The place of the logit 0 in it."""
 BINS = len(EDGES) + 1
 BOUNDARY_EDGES = tuple(range(80, 161, 10))
 """The places in ``EDGES`` at which boundaries are compared, which takes long: logits -4 to 4."""
@@ -118,17 +131,34 @@ def _nll(found: Histograms, temperature: float) -> float:
 
 def sweep(found: Histograms, temperature: float = 1.0) -> list[Row]:
     """What each threshold is worth, from low to high; counts are exact, as thresholds are edges of bins."""
-    above = found.pixels[:, :, ::-1].cumsum(axis=2, dtype=np.int64)[:, :, ::-1]
-    fp, tp = above[:, 0, 1:], above[:, 1, 1:]  # (N, E)
-    counted = (tp, fp, above[:, 1, :1] - tp)
+    counted = _counts(found)
     means = np.stack([metric(*counted).mean(axis=0) for metric in (dice, iou, precision, recall)], axis=1)
     boundaries = dict(zip(BOUNDARY_EDGES, found.boundary_f1.mean(axis=0).tolist(), strict=True))
-    thresholds = 1 / (1 + np.exp(-EDGES / temperature))
+    thresholds = _thresholds(temperature)
     return [
         Row._make((float(threshold), *means[edge].tolist(), boundaries.get(edge)))
         for edge, threshold in enumerate(thresholds)
         if THRESHOLDS[0] <= threshold <= THRESHOLDS[1]
     ]
+
+
+def _counts(found: Histograms) -> Counts:
+    """Of each image at each edge, (N, E)."""
+    above = found.pixels[:, :, ::-1].cumsum(axis=2, dtype=np.int64)[:, :, ::-1]
+    fp, tp = above[:, 0, 1:], above[:, 1, 1:]
+    return Counts(tp, fp, above[:, 1, :1] - tp)
+
+
+def _thresholds(temperature: float) -> NDArray[np.float64]:
+    """The edges as probabilities, (E,)."""
+    return np.asarray(1 / (1 + np.exp(-EDGES / temperature)))
+
+
+def gain(found: Histograms, row: Row, temperature: float = 1.0) -> Mean:
+    """By how much the Dice at a threshold of ``sweep`` is above that at 0.5, on the same images."""
+    per_image = dice(*_counts(found))
+    edge = int(np.abs(_thresholds(temperature) - row.threshold).argmin())
+    return bootstrap_mean(per_image[:, edge] - per_image[:, HALF])
 
 
 def choose_threshold(rows: Sequence[Row], target: str = "dice") -> Row:

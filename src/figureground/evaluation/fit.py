@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PostProcessingConfig, QualityConfig, plain, require
 from figureground.data import Dataset
-from figureground.evaluation.calibration import Row, Temperature, choose_threshold, collect, fit_temperature, sweep
+from figureground.evaluation.calibration import (
+    Row,
+    Temperature,
+    choose_threshold,
+    collect,
+    fit_temperature,
+    gain,
+    sweep,
+)
 from figureground.evaluation.evaluate import at_network_size
 from figureground.evaluation.postprocessing import choose_post_processing
 from figureground.evaluation.quality import QualityFit, fit_quality
+from figureground.evaluation.statistics import Mean
 from figureground.metrics import counts, dice
 from figureground.prediction import Member, Prediction, Segmenter
 from figureground.prediction.quality import FEATURES, features
@@ -35,6 +44,8 @@ class Fit:
     target: str
     temperature: Temperature
     chosen: Row
+    gain: Mean
+    """Of Dice over 0.5, by the threshold that meets the target best; ``chosen`` is 0.5 where that may be by chance."""
     rows: Sequence[Row]
     quality: QualityFit | None
     """None where too few images have a mask."""
@@ -48,6 +59,7 @@ class Fit:
             "target": self.target,
             **self.temperature._asdict(),
             "chosen": self.chosen._asdict(),
+            "gain": {"mean": self.gain.mean, "ci95": list(self.gain.ci95)},
             "post_processing": plain(self.info.post_processing),
             "quality": {
                 "estimator": self.quality.estimator if self.quality else None,
@@ -63,7 +75,7 @@ class Fit:
         lines = [f"{'threshold':>9}{'Dice':>9}{'IoU':>9}{'precision':>11}{'recall':>9}{'boundary F1':>13}"]
         lines += [_line(row) + ("  <- chosen" if row == self.chosen else "") for row in shown]
         temperature, before, after = self.temperature
-        lines.append(f"valid, n={self.n}; target: {self.target}")
+        lines.append(f"valid, n={self.n}; target: {self.target}; Dice gained over a threshold of 0.5: {self.gain}")
         lines.append(f"temperature {temperature:.3f}: negative log-likelihood {before:.4f} -> {after:.4f}")
         lines.append(f"clean-up: {plain(self.info.post_processing)}")
         if self.quality:
@@ -82,6 +94,8 @@ def fit_on_valid(
     member: Member, dataset: Dataset, *, target: str = "dice", post_processing: bool = False, progress: bool = False
 ) -> Fit:
     """Temperature, threshold, clean-up if wanted, and the estimate of the Dice, each with the earlier ones in place.
+
+    With the target ``dice`` the threshold leaves 0.5 only for a gain whose 95% interval is above 0.
 
     Everything is fitted anew, to the network's own logits: what its bundle holds already has no part in it. The
     network runs over the split twice, and once more for the clean-up.
@@ -106,6 +120,9 @@ def fit_on_valid(
     temperature = fit_temperature(found)
     rows = sweep(found, temperature.temperature)
     chosen = choose_threshold(rows, target)
+    gained = gain(found, chosen, temperature.temperature)
+    if target == "dice" and gained.ci95[0] <= 0:  # chance would choose another threshold on other images
+        chosen = next(row for row in rows if row.threshold == 0.5)
     info = replace(info, operating_point=OperatingPoint(chosen.threshold, temperature.temperature, split))
     if post_processing:
         pairs = ((p.mask, labels) for p, labels in _predictions(_segmenter(member, info), dataset, progress))
@@ -113,7 +130,7 @@ def fit_on_valid(
     quality = _fit_quality(_segmenter(member, info), dataset, progress)
     if quality:
         info = replace(info, quality=quality.config)
-    return Fit(info, dataset.name, n, target, temperature, chosen, rows, quality)
+    return Fit(info, dataset.name, n, target, temperature, chosen, gained, rows, quality)
 
 
 def _segmenter(member: Member, info: BundleInfo) -> Segmenter:
