@@ -59,7 +59,7 @@ class Fit:
             "target": self.target,
             **self.temperature._asdict(),
             "chosen": self.chosen._asdict(),
-            "gain": {"mean": self.gain.mean, "ci95": list(self.gain.ci95)},
+            "gain": plain(self.gain),
             "post_processing": plain(self.info.post_processing),
             "quality": {
                 "estimator": self.quality.estimator if self.quality else None,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.config import QualityConfig
+from figureground.config import QualityConfig, plain
 from figureground.evaluation.statistics import Mean, bootstrap_mean
 from figureground.prediction.quality import FEATURES, estimate_dice
 
@@ -132,7 +132,7 @@ class QualityScores:
 
     def to_json(self) -> dict[str, Any]:
         """As part of ``evaluate --json``."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return dict(plain(self))
 
     def summary(self) -> str:
         """For people, one line."""
@@ -142,10 +142,6 @@ class QualityScores:
             f"AURC {self.aurc:.4f} (chance {self.aurc_random:.4f}, perfect {self.aurc_perfect:.4f}); "
             f"for review: {self.flagged:.1%} of all{found}"
         )
-
-
-def _plain(value: Any) -> Any:
-    return {"mean": value.mean, "ci95": list(value.ci95)} if isinstance(value, Mean) else value
 
 
 def score_quality(estimates: Array, needs_review: NDArray[np.bool_], dice: Array) -> QualityScores:
