@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.config import ModelConfig, OperatingPoint, PostProcessingConfig, PreprocessingConfig, parse, plain
+from figureground.config import (
+    ModelConfig,
+    OperatingPoint,
+    PostProcessingConfig,
+    PreprocessingConfig,
+    QualityConfig,
+    parse,
+    plain,
+)
 from figureground.errors import FiguregroundError
 from figureground.images import replacing
 from figureground.onnx_metadata import read_onnx_metadata
@@ -45,6 +53,7 @@ class BundleInfo:
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     operating_point: OperatingPoint = OperatingPoint()
     post_processing: PostProcessingConfig = PostProcessingConfig()
+    quality: QualityConfig = QualityConfig()
     data: DataSummary = DataSummary()
     scores: dict[str, Any] = field(default_factory=dict)
     """By split, in the form of ``evaluate --json``."""
@@ -67,6 +76,11 @@ def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleIn
             save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(plain(info))})
         except SafetensorError as error:  # a full disk, among others
             raise OSError(str(error)) from error
+
+
+def replace_info(path: Path, info: BundleInfo) -> None:
+    """Give a ``.safetensors`` bundle other metadata; its weights stay."""
+    write_bundle(path, read_tensors(path), info)
 
 
 def read_info(path: Path) -> BundleInfo:

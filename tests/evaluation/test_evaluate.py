@@ -65,10 +65,22 @@ def test_the_batch_size_changes_nothing(evaluation):
     np.testing.assert_array_equal(alone.counts, evaluation.counts)
 
 
-def test_the_threshold_of_the_bundle_is_used():
+def test_the_threshold_of_the_bundle_is_scored_beside_the_headline():
     info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.99999))
     strict = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages())
-    assert strict.dice_per_image.tolist() == [0, 0, 1, 0]  # the highest probability is sigmoid(10) = 0.99995
+    fitted = strict.fitted.scores.column("dice")
+    assert fitted.tolist() == [0, 0, 1, 0]  # the highest probability is sigmoid(10) = 0.99995
+    np.testing.assert_allclose(strict.dice_per_image, [1, 2 / 3, 1, 1])  # at 0.5
+
+
+def test_each_size_and_point_has_its_columns(tmp_path):
+    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.4))
+    segmenter = Segmenter(Member(info, Brightness(), "brightness"))
+    evaluate(segmenter, FourImages(), per_image=tmp_path / "a.csv")
+    header, *rows = (line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines())
+    columns = [kind + name for kind in ("", "native_", "fitted_") for name in COLUMNS]
+    assert header == ["name", "foreground", *columns, "estimated_dice", "needs_review"]
+    assert [row[-1] for row in rows] == ["0", "0", "1", "0"]  # the empty one
 
 
 FULL = [  # image, metric, expected

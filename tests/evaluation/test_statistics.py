@@ -131,3 +131,10 @@ def test_a_pair_needs_the_same_images():
 )
 def test_holm_by_hand(p_values, expected):
     assert holm(p_values) == pytest.approx(expected)
+
+
+def test_figures_that_differ_by_their_rounding_are_constant():
+    values = np.full(20, 0.7)
+    values[3:5] = np.nextafter(0.7, 1)
+    low, high = bootstrap_mean(values).ci95
+    assert low == high == pytest.approx(0.7)

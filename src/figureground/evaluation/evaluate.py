@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from figureground.config import PostProcessingConfig, plain
 from figureground.data import Dataset, Sample
+from figureground.evaluation.quality import QualityScores, score_quality
 from figureground.evaluation.scores import (
     COLUMNS,
     DEFINITIONS,
@@ -28,9 +30,24 @@ from figureground.evaluation.scores import (
 )
 from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD, Mean
 from figureground.images import replacing
-from figureground.prediction import Segmenter
+from figureground.prediction import Prediction, Segmenter
 
 PER_IMAGE = "per_image.csv"
+HEADLINE_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Scores as ``predict`` makes masks: with the temperature, the threshold and the clean-up of the bundle."""
+
+    settings: dict[str, Any]
+    """``threshold``, ``temperature`` and ``post_processing``."""
+    scores: Scores
+    """At the network's size."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As part of ``evaluate --json``."""
+        return self.settings | self.scores.to_json()
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,10 @@ class Evaluation:
     scores: Scores
     native: Scores | None
     """The same at each photo's own size."""
+    fitted: Fitted | None = None
+    """None where the bundle holds nothing but defaults."""
+    quality: QualityScores | None = None
+    """Of the estimates of each mask's Dice, as ``predict`` gives them."""
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -84,6 +105,8 @@ class Evaluation:
             **DEFINITIONS,
             **self.scores.to_json(),
             "native": self.native.to_json() if self.native else None,
+            "fitted": self.fitted.to_json() if self.fitted else None,
+            "quality": self.quality.to_json() if self.quality else None,
         }
 
     def summary(self) -> str:
@@ -96,6 +119,8 @@ class Evaluation:
             f"threshold {self.threshold:g}, border counted as: {self.foreground}",
             f"{EMPTY_MASK_RULE} (both: {both}, one: {one})",
         ]
+        if self.quality:
+            lines.append(self.quality.summary())
         if self.foreground == "ignore":
             lines.append(LEFT_OUT_RULE)
         if len(self.names) < FEW:
@@ -106,6 +131,8 @@ class Evaluation:
         sizes = {f"at {self.size[1]}×{self.size[0]}": self.scores}
         if self.native:
             sizes["at the photos' own size"] = self.native
+        if self.fitted:
+            sizes[f"fitted, threshold {self.fitted.settings['threshold']:.3f}"] = self.fitted.scores
         yield " " * 22 + "".join(f"{title:28}{'pooled':>8}  " for title in sizes).rstrip()
         for name, metric in METRICS.items():
             cells = "".join(f"{_shown(s.means[name], metric):28}{_pooled(s, name):>8}  " for s in sizes.values())
@@ -133,6 +160,9 @@ def evaluate(
 ) -> Evaluation:
     """Score a segmenter on every sample of a split, a batch at a time; of an image only its figures are kept.
 
+    The headline is the network as it was trained: threshold 0.5, no temperature, no clean-up. What was fitted is
+    scored beside it, in the same pass.
+
     Args:
         segmenter: the model.
         dataset: the split.
@@ -144,53 +174,84 @@ def evaluate(
     Raises:
         FiguregroundError: a sample that cannot be read, or ``per_image`` cannot be written.
     """
-    tallies = [Tally(len(dataset)) for _ in range(2 if native else 1)]
+    kinds = ["", *(["native_"] if native else []), *(["fitted_"] if _is_fitted(segmenter) else [])]
+    tallies = {kind: Tally(len(dataset)) for kind in kinds}
+    judged: list[tuple[float, bool]] = []
     bar = tqdm(total=len(dataset), desc=f"scoring {dataset.split}", unit="image", disable=not progress, leave=False)
-    with bar, _csv_writer(per_image, native) as write:
+    with bar, _csv_writer(per_image, kinds) as write:
         for samples in batches(dataset, batch_size):
             for sample, logits in zip(samples, segmenter.logit_maps([s.image for s in samples]), strict=True):
-                images = _score(segmenter, logits, sample, native)
-                for tally, image in zip(tallies, images, strict=True):
-                    tally.add(image)
-                write([sample.name, dataset.foreground, *(cell for image in images for cell in image.row)])
+                prediction = segmenter.prediction(segmenter.preprocessing.resize_image(sample.image), logits)
+                judged.append((prediction.estimated_dice, prediction.needs_review))
+                images = _score(segmenter, prediction, logits, sample, kinds)
+                for kind, image in images.items():
+                    tallies[kind].add(image)
+                cells = [cell for image in images.values() for cell in image.row]
+                write([sample.name, dataset.foreground, *cells, *judged[-1]])
             bar.update(len(samples))
+    return _evaluation(segmenter, dataset, {kind: tally.scores() for kind, tally in tallies.items()}, judged)
+
+
+def _is_fitted(segmenter: Segmenter) -> bool:
+    """Whether ``predict`` does anything else than the headline."""
+    defaults = (HEADLINE_THRESHOLD, 1.0, PostProcessingConfig())
+    return (segmenter.threshold, segmenter.temperature, segmenter.post_processing) != defaults
+
+
+def _evaluation(
+    segmenter: Segmenter, dataset: Dataset, scores: Mapping[str, Scores], judged: Sequence[tuple[float, bool]]
+) -> Evaluation:
+    fitted = scores.get("fitted_")
+    settings = {name: plain(getattr(segmenter, name)) for name in ("threshold", "temperature", "post_processing")}
+    estimates, needs_review = np.array(judged).T
     return Evaluation(
         data=dataset.name,
         model=segmenter.name,
         split=dataset.split,
         foreground=dataset.foreground,
-        threshold=segmenter.threshold,
+        threshold=HEADLINE_THRESHOLD,
         size=segmenter.preprocessing.size,
         names=tuple(dataset.names),
-        scores=tallies[0].scores(),
-        native=tallies[1].scores() if native else None,
+        scores=scores[""],
+        native=scores.get("native_"),
+        fitted=Fitted(settings, fitted) if fitted else None,
+        quality=score_quality(estimates, needs_review.astype(bool), (fitted or scores[""]).column("dice")),
     )
 
 
-def _score(segmenter: Segmenter, logits: NDArray[np.float32], sample: Sample, native: bool) -> list[ImageScores]:
-    """At the network's size and, if wanted, at the photo's own."""
-    resized = segmenter.preprocessing.resize_image(sample.image)
-    prediction = segmenter.prediction(resized, logits)
+def _score(
+    segmenter: Segmenter, prediction: Prediction, logits: NDArray[np.float32], sample: Sample, kinds: Sequence[str]
+) -> dict[str, ImageScores]:
+    """By kind; ``prediction`` is the fitted one at the network's size."""
     labels = segmenter.preprocessing.resize_labels(sample.labels)
-    at_network = score_image(prediction.mask, prediction.probability, labels)
-    if not native:
-        return [at_network]
-    if resized.shape == sample.image.shape:
-        return [at_network, at_network]
-    prediction = segmenter.prediction(sample.image, logits)
-    return [at_network, score_image(prediction.mask, prediction.probability, sample.labels)]
+    scores = {"": _score_headline(segmenter, logits, prediction.image, labels)}
+    if "native_" in kinds:
+        same = prediction.image.shape == sample.image.shape
+        scores["native_"] = scores[""] if same else _score_headline(segmenter, logits, sample.image, sample.labels)
+    if "fitted_" in kinds:
+        scores["fitted_"] = score_image(prediction.mask, prediction.probability, labels)
+    return scores
+
+
+def _score_headline(
+    segmenter: Segmenter, logits: NDArray[np.float32], image: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> ImageScores:
+    """The network as it was trained, at the image's size: the temperature is taken back."""
+    own = logits * np.float32(segmenter.temperature)
+    probability = segmenter.preprocessing.restore(own, *image.shape[:2])
+    return score_image(probability > HEADLINE_THRESHOLD, probability, labels)
 
 
 @contextmanager
-def _csv_writer(path: Path | None, native: bool) -> Iterator[Callable[[Sequence[object]], None]]:
+def _csv_writer(path: Path | None, kinds: Sequence[str]) -> Iterator[Callable[[Sequence[object]], None]]:
     """What writes the cells of an image as a row of the table; nothing does where no file is wanted."""
     if path is None:
         yield lambda cells: None
         return
-    columns = [*COLUMNS, *(f"native_{name}" for name in COLUMNS if native)]
+    columns = [kind + name for kind in kinds for name in COLUMNS]
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "foreground", *columns])
+        writer.writerow(["name", "foreground", *columns, "estimated_dice", "needs_review"])
         yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)
 
 
@@ -198,3 +259,17 @@ def batches(dataset: Dataset, size: int) -> Iterator[Sequence[Sample]]:
     """The samples of a split in order, ``size`` at a time."""
     for start in range(0, len(dataset), size):
         yield [dataset[index] for index in range(start, min(start + size, len(dataset)))]
+
+
+def at_network_size(
+    segmenter: Segmenter, dataset: Dataset, *, progress: bool = False, batch_size: int = 8
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]]:
+    """Image (h, w, 3), logits (h, w) and label map (h, w) of each sample of a split, in order."""
+    preprocessing = segmenter.preprocessing
+    bar = tqdm(total=len(dataset), desc=f"fitting on {dataset.split}", unit="image", disable=not progress, leave=False)
+    with bar:
+        for samples in batches(dataset, batch_size):
+            maps = segmenter.logits([sample.image for sample in samples])
+            for sample, logits in zip(samples, maps, strict=True):
+                yield preprocessing.resize_image(sample.image), logits, preprocessing.resize_labels(sample.labels)
+            bar.update(len(samples))

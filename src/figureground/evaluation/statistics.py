@@ -18,6 +18,7 @@ FEW = 100
 FEW_IMAGES = "with fewer than 100 images intervals are too narrow where a model fails rarely (docs/evaluation.md)"
 EXACT_UP_TO = 13
 """Differences of which all 2^n sign patterns are tried; beyond, ``RESAMPLES`` random ones."""
+ROUNDING = 1e-12  # relative; what differs by less is the same
 CHUNK = 2**20  # draws held at once: bounds the memory for any n
 
 
@@ -83,7 +84,7 @@ def _interval(
     mean: float, deviations: NDArray[np.float64], draws: NDArray[np.float64], method: Interval
 ) -> tuple[float, float]:
     """The interval around ``mean``; ``deviations`` (n,) and ``draws`` (resamples,) are relative to it."""
-    if np.ptp(deviations) == 0:
+    if np.ptp(deviations) <= ROUNDING * abs(mean):
         return mean, mean
     tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     shares = _bca_shares(deviations, draws, tails) if method == "bca" else tails
