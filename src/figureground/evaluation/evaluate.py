@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.data import Dataset, Sample
+from figureground.evaluation.properties import PROPERTIES, properties_of
 from figureground.evaluation.scores import (
     COLUMNS,
     DEFINITIONS,
@@ -49,6 +50,8 @@ class Evaluation:
     scores: Scores
     native: Scores | None
     """The same at each photo's own size."""
+    properties: NDArray[np.float64] | None = None
+    """(N, len(PROPERTIES)) at the network's size, what each image is like; NaN where that does not exist."""
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -145,14 +148,19 @@ def evaluate(
         FiguregroundError: a sample that cannot be read, or ``per_image`` cannot be written.
     """
     tallies = [Tally(len(dataset)) for _ in range(2 if native else 1)]
+    properties = np.empty((len(dataset), len(PROPERTIES)))
+    rows = iter(properties)
     bar = tqdm(total=len(dataset), desc=f"scoring {dataset.split}", unit="image", disable=not progress, leave=False)
     with bar, _csv_writer(per_image, native) as write:
         for samples in batches(dataset, batch_size):
             for sample, logits in zip(samples, segmenter.logit_maps([s.image for s in samples]), strict=True):
-                images = _score(segmenter, logits, sample, native)
+                small = _at_network(segmenter, sample)
+                images = _score(segmenter, logits, sample, small, native)
                 for tally, image in zip(tallies, images, strict=True):
                     tally.add(image)
-                write([sample.name, dataset.foreground, *(cell for image in images for cell in image.row)])
+                row = next(rows)
+                row[:] = list(properties_of(small.image, small.labels).values())
+                write([sample.name, dataset.foreground, *row, *(cell for image in images for cell in image.row)])
             bar.update(len(samples))
     return Evaluation(
         data=dataset.name,
@@ -164,18 +172,25 @@ def evaluate(
         names=tuple(dataset.names),
         scores=tallies[0].scores(),
         native=tallies[1].scores() if native else None,
+        properties=properties,
     )
 
 
-def _score(segmenter: Segmenter, logits: NDArray[np.float32], sample: Sample, native: bool) -> list[ImageScores]:
-    """At the network's size and, if wanted, at the photo's own."""
-    resized = segmenter.preprocessing.resize_image(sample.image)
-    prediction = segmenter.prediction(resized, logits)
-    labels = segmenter.preprocessing.resize_labels(sample.labels)
-    at_network = score_image(prediction.mask, prediction.probability, labels)
+def _at_network(segmenter: Segmenter, sample: Sample) -> Sample:
+    """The sample at the network's size."""
+    preprocessing = segmenter.preprocessing
+    return Sample(sample.name, preprocessing.resize_image(sample.image), preprocessing.resize_labels(sample.labels))
+
+
+def _score(
+    segmenter: Segmenter, logits: NDArray[np.float32], sample: Sample, small: Sample, native: bool
+) -> list[ImageScores]:
+    """At the network's size, which ``small`` has, and, if wanted, at the photo's own."""
+    prediction = segmenter.prediction(small.image, logits)
+    at_network = score_image(prediction.mask, prediction.probability, small.labels)
     if not native:
         return [at_network]
-    if resized.shape == sample.image.shape:
+    if small.image.shape == sample.image.shape:
         return [at_network, at_network]
     prediction = segmenter.prediction(sample.image, logits)
     return [at_network, score_image(prediction.mask, prediction.probability, sample.labels)]
@@ -190,7 +205,7 @@ def _csv_writer(path: Path | None, native: bool) -> Iterator[Callable[[Sequence[
     columns = [*COLUMNS, *(f"native_{name}" for name in COLUMNS if native)]
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "foreground", *columns])
+        writer.writerow(["name", "foreground", *PROPERTIES, *columns])
         yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)
 
 
