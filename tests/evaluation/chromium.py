@@ -8,8 +8,8 @@ import subprocess
 from contextlib import contextmanager
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe",
-         "--no-first-run", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars")  # fmt: skip
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
 EXECUTABLE = next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
@@ -85,12 +85,13 @@ def browsing(profile):
         os.dup2(command, 3)
         os.dup2(answer, 4)
 
+    command = [EXECUTABLE, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with (
-        subprocess.Popen([EXECUTABLE, *FLAGS, f"--user-data-dir={profile}"], preexec_fn=as_three_and_four,
-                         pass_fds=(3, 4), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process,
+        subprocess.Popen(command, preexec_fn=as_three_and_four, pass_fds=(3, 4), **silent) as process,  # noqa: PLW1509
         os.fdopen(write_command, "wb") as to_browser,
-        os.fdopen(read_answer, "rb", buffering=0) as from_browser,
-    ):  # fmt: skip
+        os.fdopen(read_answer, "rb") as from_browser,
+    ):
         os.close(read_command)
         os.close(write_answer)
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from figureground.evaluation.compare import Comparison, compare, require_comparable
 from figureground.evaluation.evaluate import Evaluation, batches, evaluate
 from figureground.evaluation.pictures import Case, draw_cases, show_prediction
+from figureground.evaluation.report import read_record, write_report
 from figureground.evaluation.run import score_run, write_json
+from figureground.evaluation.slices import groups_of, known_metadata, read_metadata, slices_of
 
 __all__ = [
     "Case",
@@ -15,8 +17,14 @@ __all__ = [
     "compare",
     "draw_cases",
     "evaluate",
+    "groups_of",
+    "known_metadata",
+    "read_metadata",
+    "read_record",
     "require_comparable",
     "score_run",
     "show_prediction",
+    "slices_of",
     "write_json",
+    "write_report",
 ]

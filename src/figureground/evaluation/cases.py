@@ -15,7 +15,13 @@ from figureground.prediction import Segmenter
 
 MOST = 6
 SIDE = 200  # pixels of a thumbnail's longer side
-RIGHT, NOTHING, EXTRA, MISSED, NOT_COUNTED = (235, 235, 235), (40, 40, 44), (217, 119, 43), (59, 130, 196), (120, 120, 120)
+RIGHT, NOTHING, EXTRA, MISSED, NOT_COUNTED = (
+    (235, 235, 235),
+    (40, 40, 44),
+    (217, 119, 43),
+    (59, 130, 196),
+    (120, 120, 120),
+)
 """The colours of an error map."""
 
 

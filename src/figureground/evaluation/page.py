@@ -114,12 +114,13 @@ def heading(text: str) -> str:
     return f"<h3>{escape(text)}</h3>\n"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    """Plain texts as a table that scrolls where it is too wide; all but the first column are numbers."""
-    titles = "".join(f'<th scope="col"{_number(column)}>{escape(text)}</th>' for column, text in enumerate(head))
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, words: int = 1) -> str:
+    """Plain texts as a table that scrolls where it is too wide; after the first ``words`` columns come numbers."""
+    kinds = ["" if column < words else ' class="number"' for column in range(len(head))]
+    titles = "".join(f'<th scope="col"{kind}>{escape(text)}</th>' for kind, text in zip(kinds, head, strict=True))
     body = "".join(
         f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f'<td class="number">{escape(cell)}</td>' for cell in rest)
+        + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds[1:], rest, strict=True))
         + "</tr>\n"
         for first, *rest in rows
     )
@@ -127,10 +128,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> s
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>\n'
         f"<thead><tr>{titles}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
     )
-
-
-def _number(column: int) -> str:
-    return ' class="number"' if column else ""
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:
@@ -161,8 +158,8 @@ def case(panels: Panels) -> str:
     }
     body = "".join(f'<div class="panel">{image}<span>{label}</span></div>' for label, image in pictures.items())
     return (
-        f'<figure><div class="panels">{body}</div>'
-        f"<figcaption>{escape(name)}, Dice {panels.dice:.4f}</figcaption></figure>\n"
+        f"<figure><figcaption><b>{escape(name)}</b>, Dice {panels.dice:.4f}</figcaption>"
+        f'<div class="panels">{body}</div></figure>\n'
     )
 
 

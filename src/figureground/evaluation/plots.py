@@ -27,7 +27,7 @@ INK = "#010203"
 BLUE, ORANGE, GREY = "#3b82c4", "#d9772b", "#888888"
 """Readable on white and on black, and told apart with any kind of colour vision."""
 SIZE = (5.2, 3.2)  # inches: as wide as a phone at the size of its text
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "svg.fonttype": "none",
@@ -89,7 +89,7 @@ def draw_sweep(mean_dice: NDArray[np.float64], counts: NDArray[Any], threshold: 
         axes.plot(THRESHOLDS, dice(*counts), color=GREY, ls="--", label="all pixels together")
         axes.axvline(threshold, color=ORANGE, label=f"in use: {threshold:g}")
         axes.set(xlabel="threshold", ylabel="Dice", xlim=(0, 1))
-        axes.legend(loc="lower center")
+        axes.legend(loc="lower left")
     return figure
 
 

@@ -26,7 +26,9 @@ class Property(NamedTuple):
 
 PROPERTIES = {
     "area": Property("object size", "small", "large", "the figure's share of the pixels"),
-    "border": Property("contact with the border", "none or little", "much", "the figure's share of the outermost pixels"),
+    "border": Property(
+        "contact with the border", "none or little", "much", "the figure's share of the outermost pixels"
+    ),
     "aspect": Property("aspect", "tall", "wide", "width by height of the figure's bounding box"),
     "brightness": Property("brightness", "dark", "bright", "mean luma, 0 to 1"),
     "contrast": Property("contrast", "flat", "strong", "standard deviation of the luma, 0 to 1 (RMS contrast)"),
@@ -54,7 +56,7 @@ def properties_of(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> dict[s
     background, the similarity where one of both is missing.
     """
     figure, background = labels == FIGURE, labels == BACKGROUND
-    luma = np.asarray(Image.fromarray(image).convert("L"), np.float32) / 255
+    luma = np.asarray(Image.fromarray(image).convert("L"), np.float32) / np.float32(255)
     area = int(figure.sum())
     return {
         "area": _share(area, int((labels != LEFT_OUT).sum())),
@@ -82,9 +84,7 @@ def _aspect(mask: NDArray[np.bool_]) -> float:
     return width / height
 
 
-def colour_similarity(
-    image: NDArray[np.uint8], figure: NDArray[np.bool_], background: NDArray[np.bool_]
-) -> float:
+def colour_similarity(image: NDArray[np.uint8], figure: NDArray[np.bool_], background: NDArray[np.bool_]) -> float:
     """Histogram intersection (Swain & Ballard, IJCV 1991, section 2.2) of the colours in two regions, 0 to 1.
 
     The histograms have 8×8×8 bins of RGB and a sum of 1; NaN where a region is empty.

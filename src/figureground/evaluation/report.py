@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +34,7 @@ from figureground.evaluation.plots import (
 )
 from figureground.evaluation.properties import PROPERTIES
 from figureground.evaluation.scores import EMPTY_MASK_RULE, LEFT_OUT_RULE, METRICS, Scores
-from figureground.evaluation.slices import (
-    SLICE_METHOD,
-    Metadata,
-    Slice,
-    correlations_of,
-    known_metadata,
-    slices_of,
-)
+from figureground.evaluation.slices import SLICE_METHOD, Slice, correlations_of
 from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD
 from figureground.metrics import THRESHOLDS, Reliability
 from figureground.prediction import Segmenter
@@ -83,10 +75,10 @@ def write_report(
     segmenter: Segmenter,
     dataset: Dataset,
     *,
-    metadata: Metadata | None = None,
-    record: RunRecord = RunRecord(),  # noqa: B008 (frozen)
+    slices: Sequence[Slice],
+    record: RunRecord = RunRecord(),
     more: Sequence[Section] = (),
-) -> list[Slice]:
+) -> None:
     """Write ``report.html``, and its plots as PNG into a folder of the same name beside it.
 
     Args:
@@ -94,17 +86,13 @@ def write_report(
         evaluation: the scores.
         segmenter: what was scored; it predicts the images that are shown once more.
         dataset: what it was scored on.
-        metadata: columns to slice by, beside the properties and what is known of the data.
+        slices: of the evaluation, from ``slices_of``.
         record: of the run that the model comes from.
         more: further sections, after the threshold and the reliability.
-
-    Returns:
-        The slices that the page shows.
 
     Raises:
         FiguregroundError: nothing was scored, an image cannot be read, or the folder cannot be written to.
     """
-    slices = slices_of(evaluation, {**known_metadata(evaluation), **(metadata or {})})
     sections = [
         _figures(evaluation),
         *_curves(record),
@@ -117,18 +105,17 @@ def write_report(
         _limits(evaluation),
     ]
     write_page(path, f"How well {Path(evaluation.model).name} finds the figure", _headline(evaluation), sections)
-    return slices
 
 
 def _headline(evaluation: Evaluation) -> str:
     low, high = evaluation.dice.ci95
     height, width = evaluation.size
     return (
-        f'<div class="headline"><p><strong>Dice {evaluation.dice.mean:.4f}</strong> 95% interval {low:.4f} to {high:.4f}, '
-        f"mean of {len(evaluation.names):,} images of the split “{evaluation.split}” at {width}×{height} pixels</p>"
-        "<p>The model marks which pixels of a photograph are the figure. Dice says how much of what it marks and of the "
-        "truth is shared: 1 is a perfect mask, 0 means that nothing is shared. It is taken for each image, then the "
-        "mean over the images. The interval says within what limits the mean would be expected for other photographs "
+        f'<div class="headline"><p><strong>Dice {evaluation.dice.mean:.4f}</strong> 95% interval {low:.4f} to '
+        f"{high:.4f}, mean of {len(evaluation.names):,} images of the split “{evaluation.split}” at {width}×{height}</p>"
+        "<p>The model marks which pixels of a photograph are the figure. Dice says how much of what it marks and of "
+        "the truth is shared: 1 is a perfect mask, 0 means that nothing is shared. It is taken for each image, then "
+        "the mean over the images. The interval says within what limits the mean would be expected for other photographs "
         "of the same kind.</p></div>"
     )
 
@@ -163,7 +150,9 @@ def _curves(record: RunRecord) -> list[Section]:
         return []
     best = max(record.history, key=lambda row: row["valid_dice"])
     last = len(record.history)
-    words = f"The model is that of epoch {best['epoch']:.0f} of {last}, the best on “valid”: Dice {best['valid_dice']:.4f}."
+    words = (
+        f"The model is that of epoch {best['epoch']:.0f} of {last}, the best on “valid”: Dice {best['valid_dice']:.4f}."
+    )
     plots = (
         Plot("losses", draw_losses(record.history),
              f"Losses of train and valid over {last} epochs; the last are {record.history[-1]['train_loss']:.4f} and "
@@ -181,7 +170,7 @@ def _distribution(evaluation: Evaluation) -> Section:
     failed = int((dice < FAILED).sum())
     words = (
         f"Half of the images have a Dice above {median:.4f}; one in ten is below {tenth:.4f}. "
-        f"{failed:,} of {len(dice):,} images ({failed / len(dice):.1%}) are below {FAILED:g}, which looks like a failure."
+        f"{failed:,} of {len(dice):,} images ({failed / len(dice):.1%}) are below {FAILED:g}: failures."
     )
     plot = Plot(
         "histogram",
@@ -201,16 +190,17 @@ def _operating_point(evaluation: Evaluation) -> list[Section]:
     found = Reliability(*parts.reliability)
     ece = evaluation.scores.pooled["ece"]
     words = (
-        f"The network gives each pixel a probability; above the threshold of {evaluation.threshold:g} a pixel is figure. "
-        f"Of the thresholds that were tried {THRESHOLDS[best]:g} is the best on these images, with a Dice of "
-        f"{means[best]:.4f}; chosen on the same images it is looked up, not earned.",
-        "A model is calibrated if of the pixels it gives 80% really 80% are figure. Below the dashed line it is too sure "
-        f"of the figure. The mean gap is {ece:.4f} (ECE, all pixels together).",
+        f"The network gives each pixel a probability; above {evaluation.threshold:g}, the threshold, it is figure. "
+        f"Of the thresholds that were tried {THRESHOLDS[best]:g} is the best on these images, with a mean Dice "
+        f"of {means[best]:.4f}; as it is chosen by these very images, expect less of it on others.",
+        "A model is calibrated if of the pixels it gives 80% really 80% are figure. Below the dashed line it is too "
+        f"sure of the figure. The mean gap is {ece:.4f} (ECE, all pixels together).",
     )
     plots = (
         Plot("threshold", draw_sweep(means, parts.sweep, evaluation.threshold),
-             f"Dice over the threshold from 0.05 to 0.95: {means[0]:.4f} at the lowest, {means[-1]:.4f} at the highest, "
-             f"the best {means[best]:.4f} at {THRESHOLDS[best]:g}.", "Dice by threshold, before any clean-up of masks."),
+             f"Dice over the threshold: {means[0]:.4f} at 0.05, {means[-1]:.4f} at 0.95, "
+             f"the best {means[best]:.4f} at {THRESHOLDS[best]:g}.",
+             "Dice by threshold, before any clean-up of masks."),
         Plot("reliability", draw_reliability(found),
              f"Reliability diagram in {len(found.pixels)} bins; the mean gap to a calibrated model is {ece:.4f}.",
              "Share of figure among the pixels of a probability."),
@@ -228,21 +218,18 @@ def _slices(evaluation: Evaluation, slices: Sequence[Slice]) -> Section:
         _sentence("Harder than the rest", [s for s in slices if s.differs and s.difference.mean < 0]),
         _sentence("Easier than the rest", [s for s in slices if s.differs and s.difference.mean > 0]),
     )
-    plots = [
-        _slice_plot("slices_properties", "properties", [s for s in slices if s.attribute in PROPERTIES], evaluation),
-        *(
-            _slice_plot(f"slices_{number}", column, list(members), evaluation)
-            for number, (column, members) in enumerate(
-                groupby((s for s in slices if s.attribute not in PROPERTIES), lambda found: found.attribute), 1
-            )
-        ),
-    ]
+    measured = [found for found in slices if found.attribute in PROPERTIES]
+    named = [found for found in slices if found.attribute not in PROPERTIES]
+    plots = (
+        *_slice_plot("slices_properties", "properties", measured, evaluation),
+        *_slice_plot("slices_metadata", "what is known of the images", named, evaluation),
+    )
     rows = [[f"{_title(s.attribute)}: {s.label}", f"{s.n:,}", f"{s.mean.mean:.4f}", _range(s.mean.ci95, ".4f"),
              f"{s.difference.mean:+.4f}", _range(s.difference.ci95, "+.4f"), f"{s.p:.4f}"] for s in slices]  # fmt: skip
     head = ["slice", "images", "Dice", "95% interval", "difference", "95% interval", "p"]
     html = heading("All slices") + table(head, rows, "Every slice against the other images")
     html += f'<p class="soft">{SLICE_METHOD[:1].upper()}{SLICE_METHOD[1:]}.</p>'
-    return Section("Slices", words, [plot for plot in plots if plot], html + _correlations(evaluation))
+    return Section("Slices", words, plots, html + _correlations(evaluation))
 
 
 def _title(attribute: str) -> str:
@@ -258,29 +245,33 @@ def _sentence(start: str, slices: Sequence[Slice], most: int = 8) -> str:
     if not slices:
         return f"{start}: none that the data can tell."
     ordered = sorted(slices, key=lambda found: -abs(found.difference.mean))
-    shown = "; ".join(f"{_title(s.attribute)} {s.label} ({s.difference.mean:+.4f})" for s in ordered[:most])
+    shown = "; ".join(f"{_title(s.attribute)}, {s.label} ({s.difference.mean:+.4f})" for s in ordered[:most])
     return f"{start}: {shown}{f'; and {len(ordered) - most} more' if len(ordered) > most else ''}."
 
 
-def _slice_plot(name: str, what: str, slices: Sequence[Slice], evaluation: Evaluation) -> Plot | None:
+def _slice_plot(name: str, what: str, slices: Sequence[Slice], evaluation: Evaluation) -> list[Plot]:
     if not slices:
-        return None
+        return []
     lowest, highest = (choose(slices, key=lambda found: found.mean.mean) for choose in (min, max))
-    return Plot(
-        name,
-        draw_slices(slices, evaluation.dice, TITLES),
-        f"Mean Dice of {len(slices)} slices by {what}: the lowest is {_title(lowest.attribute)} {lowest.label} with "
-        f"{lowest.mean.mean:.4f}, the highest {_title(highest.attribute)} {highest.label} with {highest.mean.mean:.4f}.",
-        f"Mean Dice with its interval by {what}, with the number of images. Dashed: all images. Orange is below the "
-        "other images, blue above; filled where the data can tell.",
+    description = (
+        f"Mean Dice of {len(slices)} slices by {what}: the lowest is {_title(lowest.attribute)}, {lowest.label} with "
+        f"{lowest.mean.mean:.4f}, the highest {_title(highest.attribute)}, {highest.label} with "
+        f"{highest.mean.mean:.4f}."
     )
+    caption = (
+        f"Mean Dice with its interval by {what}; in brackets the number of images. Dashed: all images. Orange is below "
+        "the other images, blue above; filled where the data can tell."
+    )
+    return [Plot(name, draw_slices(slices, evaluation.dice, TITLES), description, caption)]
 
 
 def _correlations(evaluation: Evaluation) -> str:
     rows = [[_title(c.attribute), PROPERTIES[c.attribute].definition, f"{c.rho:+.3f}", _range(c.ci95, "+.3f")]
             for c in correlations_of(evaluation)]  # fmt: skip
     head = ["property", "what it is", "rank correlation with Dice", "95% interval"]
-    return heading("Properties") + table(head, rows, "Properties and their rank correlation with Dice") if rows else ""
+    return (
+        heading("Properties") + table(head, rows, "Properties and their rank correlation with Dice", 2) if rows else ""
+    )
 
 
 def _cases(evaluation: Evaluation, segmenter: Segmenter, dataset: Dataset) -> Section:
@@ -289,8 +280,20 @@ def _cases(evaluation: Evaluation, segmenter: Segmenter, dataset: Dataset) -> Se
         if indices:
             pictures = map(case, draw_panels(segmenter, dataset, evaluation.dice_per_image, indices))
             html += heading(f"{name.capitalize()} cases") + f'<div class="cases">{"".join(pictures)}</div>\n'
-    words = "The images with the lowest Dice, those around the median, and those with the highest; none is picked by hand."
-    return Section("Cases", (words,), html=html)
+    words = (
+        "The images with the lowest Dice, those around the median, and those with the highest; none is picked by hand."
+    )
+    return Section("Cases", (words, _empty_truths(evaluation)), html=html)
+
+
+def _empty_truths(evaluation: Evaluation) -> str:
+    empty = int((evaluation.scores.column("tp") + evaluation.scores.column("fn") == 0).sum())
+    if not empty:
+        return "Every image has a figure in its true mask."
+    return (
+        f"In {empty:,} of {len(evaluation.names):,} images the true mask is empty: any figure that is predicted there "
+        "scores 0. Is there really no figure in them?"
+    )
 
 
 def _configuration(evaluation: Evaluation, segmenter: Segmenter, record: RunRecord) -> Section:
@@ -321,17 +324,17 @@ def _configuration(evaluation: Evaluation, segmenter: Segmenter, record: RunReco
 
 def _limits(evaluation: Evaluation) -> Section:
     limits = [
-        f"Tested on {len(evaluation.names):,} images of {evaluation.data}, and on nothing else. Other subjects, cameras, "
-        "drawings, films, and photographs without any figure may go worse.",
-        "The interval is about other images of the same kind. Another training of the same network, with another seed, "
-        "may give a mean outside it.",
-        "The masks that count as truth were drawn by people, and are themselves wrong in places; some of the worst cases "
-        "may be theirs.",
-        "Speed, memory, changed or damaged images, and fairness towards what the slices do not name were not tested here.",
+        f"Tested on {len(evaluation.names):,} images of {evaluation.data}, and on nothing else. Other subjects, "
+        "cameras, drawings, films, and photographs without any figure may go worse.",
+        "The interval is about other images of the same kind. Another training of the same network, with another "
+        "seed, may give a mean outside it.",
+        "The masks that count as truth were drawn by people, and are themselves wrong in places; some of the worst "
+        "cases may be theirs.",
+        "Not tested here: speed, memory, changed or damaged images, and any kind of image that no slice names.",
     ]
     if evaluation.split != "test":
-        limits.insert(0, f"These are images of the split “{evaluation.split}”, which the training has seen or was chosen "
-                         "by: expect less on new ones.")  # fmt: skip
+        limits.insert(0, f"These are images of the split “{evaluation.split}”, which the training has seen or was "
+                         "chosen by: expect less on new ones.")  # fmt: skip
     if evaluation.native is None:
         limits.append(f"Scored at {evaluation.size[1]}×{evaluation.size[0]} pixels only, not at the photos' own size.")
     if evaluation.foreground == "ignore":

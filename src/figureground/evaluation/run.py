@@ -10,6 +10,8 @@ from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.config import TrainConfig, parse, read_settings
 from figureground.data import open_dataset
 from figureground.evaluation.evaluate import PER_IMAGE, Evaluation, evaluate
+from figureground.evaluation.report import REPORT, read_record, write_report
+from figureground.evaluation.slices import known_metadata, slices_of
 from figureground.images import replacing
 from figureground.prediction import load
 from figureground.prediction.member import bundle_path
@@ -19,7 +21,7 @@ TEST = "test.json"
 
 def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     """Score a run's best model on the test split of its data; the figures go into ``test.json`` and the bundle,
-    those of every image into ``per_image.csv``.
+    those of every image into ``per_image.csv``, and all that a colleague needs into ``report.html``.
 
     Raises:
         FiguregroundError: the run holds no model, or its data no test split.
@@ -27,13 +29,16 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     config = parse(TrainConfig, read_settings(folder / "config.yaml"), str(folder / "config.yaml"))
     data = config.data
     dataset = open_dataset(data.source, "test", foreground=data.foreground, mask_threshold=data.mask_threshold)
-    evaluation = evaluate(load(folder), dataset, progress=progress, per_image=folder / PER_IMAGE)
+    segmenter = load(folder)
+    evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
     write_json(folder / TEST, figures)
     bundle = bundle_path(folder)
     info = read_info(bundle)
     summary = replace(info.data, splits={**info.data.splits, "test": len(dataset)})
     write_bundle(bundle, read_tensors(bundle), replace(info, data=summary, scores={**info.scores, "test": figures}))
+    slices = slices_of(evaluation, known_metadata(evaluation))
+    write_report(folder / REPORT, evaluation, segmenter, dataset, slices=slices, record=read_record(folder))
     return evaluation
 
 

@@ -16,7 +16,6 @@ from figureground.data.oxford_pet import species_and_breed
 from figureground.errors import FiguregroundError
 from figureground.evaluation.evaluate import Evaluation
 from figureground.evaluation.properties import PROPERTIES
-from figureground.evaluation.scores import METRICS
 from figureground.evaluation.statistics import Mean, group_differences, holm, paired_difference
 
 Metadata = Mapping[str, Sequence[str]]
@@ -61,7 +60,7 @@ class Slice:
         return self.p < SIGNIFICANT
 
     def to_json(self) -> dict[str, Any]:
-        """For ``evaluate --json`` and ``compare --json``."""
+        """For ``evaluate --json``."""
         return {
             "attribute": self.attribute,
             "label": self.label,
@@ -123,13 +122,10 @@ def slices_of(evaluation: Evaluation, metadata: Metadata | None = None, metric: 
 
 
 def changed_slices(
-    a: Evaluation, b: Evaluation, metadata: Metadata | None = None, metric: str = "dice", native: bool = False
+    a: NDArray[np.float64], b: NDArray[np.float64], groups: Sequence[Group], *, lower_is_better: bool = False
 ) -> list[Change]:
-    """Model A against model B on every group of images; the groups are those of A's evaluation."""
-    first, second = ((e.native if native and e.native else e.scores).column(metric) for e in (a, b))
-    lower = METRICS[metric].lower_is_better
-    groups = groups_of(a, metadata)
-    results = [paired_difference(first[g.members], second[g.members], lower_is_better=lower) for g in groups]
+    """The figures (N,) of model A against those of model B on every group of images."""
+    results = [paired_difference(a[g.members], b[g.members], lower_is_better=lower_is_better) for g in groups]
     corrected = holm([result.p for result in results])
     return [
         Change(group.attribute, group.label, int(group.members.sum()), result.difference, p)
@@ -163,8 +159,7 @@ def _thirds(attribute: str, values: NDArray[np.float64], words: tuple[str, str, 
     limits = (f"up to {low:.3g}", f"{low:.3g} to {high:.3g}", f"above {high:.3g}")
     masks = (values <= low, (values > low) & (values <= high), values > high)
     return [
-        Group(attribute, f"{word}: {limit}", members)
-        for word, limit, members in zip(words, limits, masks, strict=True)
+        Group(attribute, f"{word}: {limit}", members) for word, limit, members in zip(words, limits, masks, strict=True)
     ]
 
 
@@ -239,13 +234,17 @@ def known_metadata(evaluation: Evaluation) -> dict[str, list[str]]:
     return {"species": list(species), "breed": list(breeds)}
 
 
-def summary(slices: Sequence[Slice], most: int = 5) -> str:
-    """For people: the slices that are worse than the rest, the worst first."""
+def summary(slices: Sequence[Slice], most: int = 5) -> list[str]:
+    """For people: lines on the slices that are worse than the rest, the worst first; none of no slices."""
+    if not slices:
+        return []
     worse = sorted((s for s in slices if s.differs and s.difference.mean < 0), key=lambda s: s.difference.mean)
-    lines = [
-        f"  {s.attribute}, {s.label}: {s.mean}, {s.difference.mean:+.4f} against the others (p = {s.p:.4f}, n = {s.n})"
-        for s in worse[:most]
+    if not worse:
+        return [f"none of {len(slices)} slices is found to be harder than the other images"]
+    return [
+        f"{len(worse)} of {len(slices)} slices are harder than the other images; the hardest:",
+        *(
+            f"  {s.attribute}, {s.label}: {s.mean}, {s.difference.mean:+.4f} (p = {s.p:.4f}, n = {s.n})"
+            for s in worse[:most]
+        ),
     ]
-    more = [f"  and {len(worse) - most} more"] if len(worse) > most else []
-    head = "slices with a lower Dice than the other images:" if worse else "no slice is found to be harder than the others"
-    return "\n".join([head, *lines, *more])

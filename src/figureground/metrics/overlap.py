@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from figureground.labels import BACKGROUND, FIGURE, LEFT_OUT
 
-
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 """Those of a sweep, 0.05 to 0.95."""
 
