@@ -1,4 +1,3 @@
-import csv
 import importlib.util
 import json
 from html.parser import HTMLParser
@@ -9,10 +8,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from figureground.bundle import BundleInfo
-from figureground.config import PreprocessingConfig
-from figureground.data import Sample
-from figureground.evaluation import evaluate, read_record, slices_of, write_report
+from figureground.bundle import BundleInfo, write_bundle
+from figureground.cli import app
+from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig, to_yaml
+from figureground.data import Sample, open_dataset
+from figureground.evaluation import evaluate, read_record, score_run, slices_of, write_report
 from figureground.evaluation.cases import EXTRA, MISSED, NOT_COUNTED, NOTHING, RIGHT, choose_cases, error_map
 from figureground.evaluation.page import Plot, Section
 from figureground.evaluation.plots import draw_losses
@@ -209,3 +209,56 @@ def test_in_print(page, tmp_path):
         assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert tab.run("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+DRAWN = "synthetic:n=160,size=32"
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    from figureground.models import create_model
+
+    settings = TrainConfig(
+        data=DataConfig(DRAWN),
+        model=ModelConfig("unet", {"base_width": 4}),
+        preprocessing=PreprocessingConfig((32, 32)),
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(to_yaml(settings))
+    (folder / "metrics.csv").write_text(METRICS_CSV)
+    weights = create_model("unet", {"base_width": 4}).state_dict()
+    tensors = {name: value.numpy() for name, value in weights.items()}
+    write_bundle(folder / "model.safetensors", tensors, BundleInfo(settings.model, settings.preprocessing))
+    return folder
+
+
+def test_a_run_gets_its_report(bundle):
+    evaluation = score_run(bundle)
+    read = Reader((bundle / "report.html").read_text())
+    assert "Training" in read.text
+    assert f"Dice {evaluation.dice.mean:.4f}" in read.text
+    assert "base_width: 4" in read.text  # config.yaml
+    assert (bundle / "report" / "losses.png").is_file()
+    assert "slices" in json.loads((bundle / "test.json").read_text())
+
+
+def test_the_commands(bundle, tmp_path):
+    table, page, figures = tmp_path / "table.csv", tmp_path / "page.html", tmp_path / "figures.json"
+    names = open_dataset(DRAWN, "train").names
+    table.write_text(
+        "name,side\n" + "".join(f"{name},{'left' if i % 2 else 'right'}\n" for i, name in enumerate(names))
+    )
+    given = [str(bundle), "--data", DRAWN, "--split", "train", "--metadata", str(table)]
+    result = CliRunner().invoke(app, ["evaluate", *given, "--html", str(page), "--json", str(figures)])
+    assert result.exit_code == 0, result.output
+    assert f"written: {page}" in result.output
+    assert "side: left" in Reader(page.read_text()).text
+    labels = [found["label"] for found in json.loads(figures.read_text())["slices"]]
+    assert labels[-2:] == ["left", "right"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.safetensors").write_bytes((bundle / "model.safetensors").read_bytes())
+    result = CliRunner().invoke(app, ["compare", str(other), *given])
+    assert result.exit_code == 0, result.output
+    assert f"  0 of {len(labels)} slices differ, {other} minus {bundle}:" in result.output

@@ -112,11 +112,11 @@ def _headline(evaluation: Evaluation) -> str:
     height, width = evaluation.size
     return (
         f'<div class="headline"><p><strong>Dice {evaluation.dice.mean:.4f}</strong> 95% interval {low:.4f} to '
-        f"{high:.4f}, mean of {len(evaluation.names):,} images of the split “{evaluation.split}” at {width}×{height}</p>"
-        "<p>The model marks which pixels of a photograph are the figure. Dice says how much of what it marks and of "
-        "the truth is shared: 1 is a perfect mask, 0 means that nothing is shared. It is taken for each image, then "
-        "the mean over the images. The interval says within what limits the mean would be expected for other photographs "
-        "of the same kind.</p></div>"
+        f"{high:.4f}, mean of {len(evaluation.names):,} images of the split “{evaluation.split}” at {width}×{height} "
+        "pixels</p><p>The model marks which pixels of a photograph are the figure. Dice says how much of what it marks "
+        "and of the truth is shared: 1 is a perfect mask, 0 means that nothing is shared. It is taken for each image, "
+        "then the mean over the images. The interval says within what limits the mean would be expected for other "
+        "photographs of the same kind.</p></div>"
     )
 
 

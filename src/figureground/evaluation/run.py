@@ -32,12 +32,12 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     segmenter = load(folder)
     evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
-    write_json(folder / TEST, figures)
+    slices = slices_of(evaluation, known_metadata(evaluation))
+    write_json(folder / TEST, figures | {"slices": [found.to_json() for found in slices]})
     bundle = bundle_path(folder)
     info = read_info(bundle)
     summary = replace(info.data, splits={**info.data.splits, "test": len(dataset)})
     write_bundle(bundle, read_tensors(bundle), replace(info, data=summary, scores={**info.scores, "test": figures}))
-    slices = slices_of(evaluation, known_metadata(evaluation))
     write_report(folder / REPORT, evaluation, segmenter, dataset, slices=slices, record=read_record(folder))
     return evaluation
 
