@@ -246,9 +246,8 @@ def test_a_run_gets_its_report(bundle):
 def test_the_commands(bundle, tmp_path):
     table, page, figures = tmp_path / "table.csv", tmp_path / "page.html", tmp_path / "figures.json"
     names = open_dataset(DRAWN, "train").names
-    table.write_text(
-        "name,side\n" + "".join(f"{name},{'left' if i % 2 else 'right'}\n" for i, name in enumerate(names))
-    )
+    sides = [f"{name},{'left' if index % 2 else 'right'}" for index, name in enumerate(names)]
+    table.write_text("\n".join(["name,side", *sides]))
     given = [str(bundle), "--data", DRAWN, "--split", "train", "--metadata", str(table)]
     result = CliRunner().invoke(app, ["evaluate", *given, "--html", str(page), "--json", str(figures)])
     assert result.exit_code == 0, result.output

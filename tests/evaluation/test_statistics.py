@@ -131,3 +131,10 @@ def test_a_pair_needs_the_same_images():
 )
 def test_holm_by_hand(p_values, expected):
     assert holm(p_values) == pytest.approx(expected)
+
+
+def test_figures_that_differ_by_rounding_alone_have_a_point_for_an_interval():
+    values = np.where(np.arange(128) < 95, 45.25483399593908, 45.25483399593904)
+    assert np.ptp(values) > 0
+    mean = bootstrap_mean(values)
+    assert mean.ci95 == (mean.mean, mean.mean)

@@ -83,7 +83,7 @@ def _interval(
     mean: float, deviations: NDArray[np.float64], draws: NDArray[np.float64], method: Interval
 ) -> tuple[float, float]:
     """The interval around ``mean``; ``deviations`` (n,) and ``draws`` (resamples,) are relative to it."""
-    if np.ptp(deviations) == 0:
+    if np.ptp(deviations) <= 1e-12 * abs(mean):  # the same figure, but for the order in which it was added up
         return mean, mean
     tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     shares = _bca_shares(deviations, draws, tails) if method == "bca" else tails
