@@ -143,7 +143,7 @@ def preformatted(text: str) -> str:
 
 def error_key() -> str:
     """What the colours of an error map mean."""
-    items = (f'<i style="background:rgb{colour}"></i>{escape(name)}' for name, colour in KEY.items())
+    items = (f'<b><i style="background:rgb{colour}"></i>{escape(name)}</b> ' for name, colour in KEY.items())
     return f'<p class="soft key">Error map: {"".join(items)}</p>\n'
 
 

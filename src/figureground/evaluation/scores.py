@@ -91,7 +91,7 @@ class Parts(NamedTuple):
     sweep: NDArray[Any]
     """(3, thresholds), the fields of ``Counts`` at each of ``THRESHOLDS``, before any clean-up."""
     sweep_dice: NDArray[Any]
-    """(thresholds,), the image's Dice at each; added up, the sum of the images'."""
+    """(thresholds,), the image's Dice at each; added up, the sum over the images."""
 
 
 class ImageScores(NamedTuple):
