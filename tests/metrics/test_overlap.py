@@ -8,7 +8,7 @@ from torchmetrics.functional.classification import (
     binary_recall,
 )
 
-from figureground.metrics import counts, dice, dice_score, iou, precision, recall
+from figureground.metrics import THRESHOLDS, counts, counts_by_threshold, dice, dice_score, iou, precision, recall
 
 # prediction, labels, (tp, fp, fn), Dice, IoU
 TABLE = [
@@ -132,3 +132,15 @@ def test_dice_score_takes_logits_with_a_gradient():
 def test_dice_score_refuses_other_shapes():
     with pytest.raises(ValueError, match=r"\(2, 1, 4, 4\).*\(2, 4, 4\)"):
         dice_score(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4))
+
+
+def test_counts_by_threshold_are_those_of_each_mask():
+    rng = np.random.default_rng(0)
+    probability = rng.random((30, 40), np.float32)
+    probability[0, :19] = THRESHOLDS  # a probability that equals the threshold is not above it
+    probability[1, 0], probability[1, 1] = 0, 1
+    labels = rng.choice(np.array([0, 1, 255], np.uint8), (30, 40))
+    found = counts_by_threshold(probability, labels)
+    for index, threshold in enumerate(THRESHOLDS):
+        expected = counts(probability > np.float32(threshold), labels)
+        assert tuple(pixels[index] for pixels in found) == tuple(expected)

@@ -34,6 +34,9 @@ ForegroundOption = Annotated[
 MaskThresholdOption = Annotated[
     int | None, typer.Option(help="Masks with more than two values: this one and above is figure.")
 ]
+MetadataOption = Annotated[
+    Path | None, typer.Option("--metadata", help="A CSV table to slice by: a column 'name', and any others.")
+]
 
 
 @contextmanager

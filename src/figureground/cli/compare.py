@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from figureground.cli.common import DataOption, ForegroundOption, MaskThresholdOption, app, needs, refuse_existing
+from figureground.cli.common import (
+    DataOption,
+    ForegroundOption,
+    MaskThresholdOption,
+    MetadataOption,
+    app,
+    needs,
+    refuse_existing,
+)
 
 
 @app.command()
@@ -20,6 +28,8 @@ def compare(
     mask_threshold: MaskThresholdOption = None,
     metric: Annotated[str, typer.Option(help="What to compare by: a name in evaluate's JSON.")] = "dice",
     native: Annotated[bool, typer.Option("--native", help="At the photos' own size.")] = False,
+    slices: Annotated[bool, typer.Option("--slices", help="Say on which kinds of images they differ.")] = False,
+    metadata_file: MetadataOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1)] = 8,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON file.")] = False,
@@ -33,11 +43,19 @@ def compare(
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.evaluation import compare as compare_evaluations
-        from figureground.evaluation import evaluate, require_comparable, write_json
+        from figureground.evaluation import (
+            evaluate,
+            groups_of,
+            known_metadata,
+            read_metadata,
+            require_comparable,
+            write_json,
+        )
         from figureground.prediction import load
 
         require_comparable(models, metric)
         dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
+        metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         progress = sys.stderr.isatty()
         segmenters = [load(model) for model in models]
         native = native or len({segmenter.preprocessing.size for segmenter in segmenters}) > 1
@@ -45,7 +63,8 @@ def compare(
             evaluate(segmenter, dataset, batch_size=batch_size, progress=progress, native=native)
             for segmenter in segmenters
         ]
-        comparison = compare_evaluations(evaluations, metric, native)
+        sliced = groups_of(evaluations[0], known_metadata(evaluations[0]) | metadata) if slices or metadata else []
+        comparison = compare_evaluations(evaluations, metric, native, sliced)
     typer.echo(comparison.summary())
     if json_file:
         write_json(json_file, comparison.to_json())

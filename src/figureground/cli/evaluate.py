@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from figureground.cli.common import DataOption, ForegroundOption, MaskThresholdOption, app, needs, refuse_existing
+from figureground.cli.common import (
+    DataOption,
+    ForegroundOption,
+    MaskThresholdOption,
+    MetadataOption,
+    app,
+    needs,
+    refuse_existing,
+)
 
 
 @app.command()
@@ -21,30 +29,50 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1)] = 8,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write every image's figures here.")] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a report here, and its plots into a folder of the same name.")
+    ] = None,
+    metadata_file: MetadataOption = None,
     native: Annotated[bool, typer.Option(help="Score at the photos' own size too.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON and CSV files.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files.")] = False,
 ) -> None:
     """Score a model on a split: overlap, boundaries and calibration, with 95% intervals (docs/evaluation.md)."""
-    for path in (json_file, csv_file):
+    for path in (json_file, csv_file, html_file):
         refuse_existing(path, overwrite)
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.evaluation import evaluate as score
-        from figureground.evaluation import write_json
+        from figureground.evaluation import (
+            known_metadata,
+            read_metadata,
+            read_record,
+            slices_of,
+            write_json,
+            write_report,
+        )
+        from figureground.evaluation.slices import summary
         from figureground.prediction import load
 
         dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
+        metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
+        segmenter = load(model)
         evaluation = score(
-            load(model),
+            segmenter,
             dataset,
             batch_size=batch_size,
             progress=sys.stderr.isatty(),
             native=native,
             per_image=csv_file,
         )
-    typer.echo(evaluation.summary())
+        metadata = known_metadata(evaluation) | metadata
+        slices = slices_of(evaluation, metadata)
+        if html_file:
+            write_report(html_file, evaluation, segmenter, dataset, slices=slices, record=read_record(model))
+    typer.echo("\n".join([evaluation.summary(), *summary(slices)]))
+    if html_file:
+        typer.echo(f"written: {html_file}")
     if json_file:
-        write_json(json_file, evaluation.to_json())
+        write_json(json_file, evaluation.to_json() | {"slices": [found.to_json() for found in slices]})
         typer.echo(f"written: {json_file}")
     if csv_file:
         typer.echo(f"written: {csv_file}")

@@ -117,3 +117,9 @@ def download(root: Path) -> Path:
             f"annotations.tar.gz into {root / 'oxford-iiit-pet'} and give it again"
         ) from error
     return root / "oxford-iiit-pet"
+
+
+def species_and_breed(name: str) -> tuple[str, str]:
+    """What an image's name tells, ``Maine_Coon_12``: (cat, Maine Coon); cats are spelt with a capital, dogs are not."""
+    breed = name.rpartition("_")[0]
+    return "cat" if breed[:1].isupper() else "dog", breed.replace("_", " ")

@@ -6,7 +6,9 @@ from figureground.evaluation.compare import Comparison, compare, require_compara
 from figureground.evaluation.evaluate import Evaluation, batches, evaluate
 from figureground.evaluation.fit import Fit, fit_on_valid
 from figureground.evaluation.pictures import Case, draw_cases, show_prediction
+from figureground.evaluation.report import read_record, write_report
 from figureground.evaluation.run import score_run, write_json
+from figureground.evaluation.slices import groups_of, known_metadata, read_metadata, slices_of
 
 __all__ = [
     "Case",
@@ -18,8 +20,14 @@ __all__ = [
     "draw_cases",
     "evaluate",
     "fit_on_valid",
+    "groups_of",
+    "known_metadata",
+    "read_metadata",
+    "read_record",
     "require_comparable",
     "score_run",
     "show_prediction",
+    "slices_of",
     "write_json",
+    "write_report",
 ]

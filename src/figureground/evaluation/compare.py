@@ -16,6 +16,7 @@ from figureground.config import read_settings
 from figureground.errors import FiguregroundError
 from figureground.evaluation.evaluate import Evaluation
 from figureground.evaluation.scores import EMPTY_MASK_RULE, METRICS
+from figureground.evaluation.slices import SIGNIFICANT, Change, Group, changed_slices
 from figureground.evaluation.statistics import (
     INTERVAL_METHOD,
     Mean,
@@ -24,8 +25,6 @@ from figureground.evaluation.statistics import (
     holm,
     paired_difference,
 )
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ class Pair:
     result: PairedDifference
     p_corrected: float
     """After Holm, for all pairs of the comparison."""
+    slices: tuple[Change, ...] = ()
+    """The same for groups of images."""
 
     def verdict(self, lower_is_better: bool) -> str:
         """What the data say, in words."""
@@ -133,6 +134,7 @@ class Comparison:
             "losses": pair.result.losses,
             "ties": pair.result.ties,
             "verdict": pair.verdict(METRICS[self.metric].lower_is_better),
+            "slices": [change.to_json() for change in pair.slices],
         }
 
     def summary(self) -> str:
@@ -149,7 +151,17 @@ class Comparison:
             lines.append(pair.verdict(metric.lower_is_better))
             lines.append(f"  {pair.a.name}: {pair.result.wins} wins, {pair.result.losses} losses, "
                          f"{pair.result.ties} ties against {pair.b.name}")  # fmt: skip
+            lines += _changes(pair)
         return "\n".join([*lines, f"intervals: {INTERVAL_METHOD}", EMPTY_MASK_RULE])
+
+
+def _changes(pair: Pair) -> list[str]:
+    """The slices on which the data can tell a pair apart."""
+    if not pair.slices:
+        return []
+    changed = [change for change in pair.slices if change.p < SIGNIFICANT]
+    lines = [f"    {c.attribute}, {c.label}: {c.difference} (p = {c.p:.4f}, n = {c.n})" for c in changed]
+    return [f"  {len(changed)} of {len(pair.slices)} slices differ, {pair.a.name} minus {pair.b.name}:", *lines]
 
 
 def _spread(contender: Contender) -> str:
@@ -162,10 +174,13 @@ def _spread(contender: Contender) -> str:
     )
 
 
-def compare(evaluations: Sequence[Evaluation], metric: str = "dice", native: bool = False) -> Comparison:
+def compare(
+    evaluations: Sequence[Evaluation], metric: str = "dice", native: bool = False, slices: Sequence[Group] = ()
+) -> Comparison:
     """Compare models by one metric on the same images, each with each; runs that differ by seed are taken together.
 
-    Models whose networks see different sizes are compared at the photos' own size.
+    Models whose networks see different sizes are compared at the photos' own size. On each group of ``slices`` the
+    models are compared as well, p values Holm-corrected over the groups of a pair.
 
     Raises:
         FiguregroundError: fewer than two models, one that is given twice, other images, or an unknown metric.
@@ -182,7 +197,7 @@ def compare(evaluations: Sequence[Evaluation], metric: str = "dice", native: boo
             )
         groups.setdefault(_configuration(evaluation.model), []).append(evaluation)
     contenders = tuple(_contender(members, metric, native) for members in groups.values())
-    return Comparison(metric, first, native, contenders, _pairs(contenders, metric))
+    return Comparison(metric, first, native, contenders, _pairs(contenders, metric, slices))
 
 
 def require_comparable(models: Sequence[str], metric: str) -> None:
@@ -216,9 +231,12 @@ def _contender(evaluations: Sequence[Evaluation], metric: str, native: bool) -> 
     return Contender(tuple(evaluation.model for evaluation in evaluations), np.stack(figures))
 
 
-def _pairs(contenders: Sequence[Contender], metric: str) -> tuple[Pair, ...]:
+def _pairs(contenders: Sequence[Contender], metric: str, slices: Sequence[Group]) -> tuple[Pair, ...]:
     lower = METRICS[metric].lower_is_better
     pairs = list(itertools.combinations(contenders, 2))
     results = [paired_difference(a.per_image, b.per_image, lower_is_better=lower) for a, b in pairs]
     corrected = holm([result.p for result in results])
-    return tuple(Pair(a, b, result, p) for (a, b), result, p in zip(pairs, results, corrected, strict=True))
+    return tuple(
+        Pair(a, b, result, p, tuple(changed_slices(a.per_image, b.per_image, slices, lower_is_better=lower)))
+        for (a, b), result, p in zip(pairs, results, corrected, strict=True)
+    )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from figureground.config import PostProcessingConfig, plain
 from figureground.data import Dataset, Sample
+from figureground.evaluation.properties import PROPERTIES, properties_of
 from figureground.evaluation.quality import QualityScores, score_quality
 from figureground.evaluation.scores import (
     COLUMNS,
@@ -70,6 +71,8 @@ class Evaluation:
     """None where the bundle holds nothing but defaults."""
     quality: QualityScores | None = None
     """Of the estimates of each mask's Dice, as ``predict`` gives them."""
+    properties: NDArray[np.float64] | None = None
+    """(N, len(PROPERTIES)) at the network's size, what each image is like; NaN where that does not exist."""
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -177,19 +180,25 @@ def evaluate(
     kinds = ["", *(["native_"] if native else []), *(["fitted_"] if _is_fitted(segmenter) else [])]
     tallies = {kind: Tally(len(dataset)) for kind in kinds}
     judged: list[tuple[float, bool]] = []
+    properties = np.empty((len(dataset), len(PROPERTIES)))
+    rows = iter(properties)
     bar = tqdm(total=len(dataset), desc=f"scoring {dataset.split}", unit="image", disable=not progress, leave=False)
     with bar, _csv_writer(per_image, kinds) as write:
         for samples in batches(dataset, batch_size):
             for sample, logits in zip(samples, segmenter.logit_maps([s.image for s in samples]), strict=True):
-                prediction = segmenter.prediction(segmenter.preprocessing.resize_image(sample.image), logits)
+                small = _at_network(segmenter, sample)
+                prediction = segmenter.prediction(small.image, logits)
                 judged.append((prediction.estimated_dice, prediction.needs_review))
-                images = _score(segmenter, prediction, logits, sample, kinds)
+                images = _score(segmenter, prediction, logits, sample, small.labels, kinds)
                 for kind, image in images.items():
                     tallies[kind].add(image)
+                row = next(rows)
+                row[:] = list(properties_of(small.image, small.labels).values())
                 cells = [cell for image in images.values() for cell in image.row]
-                write([sample.name, dataset.foreground, *cells, *judged[-1]])
+                write([sample.name, dataset.foreground, *row, *cells, *judged[-1]])
             bar.update(len(samples))
-    return _evaluation(segmenter, dataset, {kind: tally.scores() for kind, tally in tallies.items()}, judged)
+    scores = {kind: tally.scores() for kind, tally in tallies.items()}
+    return _evaluation(segmenter, dataset, scores, judged, properties)
 
 
 def _is_fitted(segmenter: Segmenter) -> bool:
@@ -199,7 +208,11 @@ def _is_fitted(segmenter: Segmenter) -> bool:
 
 
 def _evaluation(
-    segmenter: Segmenter, dataset: Dataset, scores: Mapping[str, Scores], judged: Sequence[tuple[float, bool]]
+    segmenter: Segmenter,
+    dataset: Dataset,
+    scores: Mapping[str, Scores],
+    judged: Sequence[tuple[float, bool]],
+    properties: NDArray[np.float64],
 ) -> Evaluation:
     fitted = scores.get("fitted_")
     settings = {name: plain(getattr(segmenter, name)) for name in ("threshold", "temperature", "post_processing")}
@@ -216,14 +229,25 @@ def _evaluation(
         native=scores.get("native_"),
         fitted=Fitted(settings, fitted) if fitted else None,
         quality=score_quality(estimates, needs_review.astype(bool), (fitted or scores[""]).column("dice")),
+        properties=properties,
     )
 
 
+def _at_network(segmenter: Segmenter, sample: Sample) -> Sample:
+    """The sample at the network's size."""
+    preprocessing = segmenter.preprocessing
+    return Sample(sample.name, preprocessing.resize_image(sample.image), preprocessing.resize_labels(sample.labels))
+
+
 def _score(
-    segmenter: Segmenter, prediction: Prediction, logits: NDArray[np.float32], sample: Sample, kinds: Sequence[str]
+    segmenter: Segmenter,
+    prediction: Prediction,
+    logits: NDArray[np.float32],
+    sample: Sample,
+    labels: NDArray[np.uint8],
+    kinds: Sequence[str],
 ) -> dict[str, ImageScores]:
-    """By kind; ``prediction`` is the fitted one at the network's size."""
-    labels = segmenter.preprocessing.resize_labels(sample.labels)
+    """By kind; ``prediction`` is the fitted one, and ``labels`` the truth, at the network's size."""
     scores = {"": _score_headline(segmenter, logits, prediction.image, labels)}
     if "native_" in kinds:
         same = prediction.image.shape == sample.image.shape
@@ -251,7 +275,7 @@ def _csv_writer(path: Path | None, kinds: Sequence[str]) -> Iterator[Callable[[S
     columns = [kind + name for kind in kinds for name in COLUMNS]
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "foreground", *columns, "estimated_dice", "needs_review"])
+        writer.writerow(["name", "foreground", *PROPERTIES, *columns, "estimated_dice", "needs_review"])
         yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)
 
 

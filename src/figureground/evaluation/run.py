@@ -12,6 +12,8 @@ from figureground.config import DataConfig, TrainConfig, parse, read_settings
 from figureground.data import Dataset, Split, open_dataset
 from figureground.evaluation.evaluate import PER_IMAGE, Evaluation, evaluate
 from figureground.evaluation.fit import FEWEST, fit_on_valid
+from figureground.evaluation.report import REPORT, read_record, write_report
+from figureground.evaluation.slices import known_metadata, slices_of
 from figureground.images import replacing
 from figureground.prediction import Member, Segmenter, open_member
 from figureground.prediction.member import bundle_path
@@ -23,20 +25,23 @@ log = logging.getLogger(__name__)
 def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     """Fit the operating point of a run's best model on the valid split of its data and score it on the test split.
 
-    The figures go into ``test.json`` and the bundle, those of every image into ``per_image.csv``.
+    The figures go into ``test.json`` and the bundle, those of every image into ``per_image.csv``, and all that a
+    colleague needs into ``report.html``.
 
     Raises:
         FiguregroundError: the run holds no model, or its data no valid or test split.
     """
     config = parse(TrainConfig, read_settings(folder / "config.yaml"), str(folder / "config.yaml"))
     member = _fitted(open_member(folder), _open(config.data, "valid"), progress)
-    dataset = _open(config.data, "test")
-    evaluation = evaluate(Segmenter(member), dataset, progress=progress, per_image=folder / PER_IMAGE)
+    segmenter, dataset = Segmenter(member), _open(config.data, "test")
+    evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
-    write_json(folder / TEST, figures)
+    slices = slices_of(evaluation, known_metadata(evaluation))
+    write_json(folder / TEST, figures | {"slices": [found.to_json() for found in slices]})
     summary = replace(member.info.data, splits={**member.info.data.splits, "test": len(dataset)})
     scores = {**member.info.scores, "test": figures}
     replace_info(bundle_path(folder), replace(member.info, data=summary, scores=scores))
+    write_report(folder / REPORT, evaluation, segmenter, dataset, slices=slices, record=read_record(folder))
     return evaluation
 
 

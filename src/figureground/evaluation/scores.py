@@ -20,6 +20,7 @@ from figureground.metrics import (
     brier_score,
     complete_truth,
     counts,
+    counts_by_threshold,
     dice,
     expected_calibration_error,
     hausdorff95,
@@ -87,6 +88,10 @@ class Parts(NamedTuple):
     """(2,), what ``band_counts`` gives."""
     reliability: NDArray[Any]
     """(4, BINS), the fields of ``Reliability``."""
+    sweep: NDArray[Any]
+    """(3, thresholds), the fields of ``Counts`` at each of ``THRESHOLDS``, before any clean-up."""
+    sweep_dice: NDArray[Any]
+    """(thresholds,), the image's Dice at each; added up, the sum over the images."""
 
 
 class ImageScores(NamedTuple):
@@ -102,6 +107,7 @@ def score_image(mask: NDArray[np.bool_], probability: NDArray[np.float32], label
     truth = complete_truth(mask, labels)
     diagonal = float(np.hypot(*labels.shape))
     distances = boundary_distances(mask, truth)
+    sweep = counts_by_threshold(probability, labels)
     parts = Parts(
         overlap=np.array(counts(mask, labels)),
         near_share=np.array(matches(distances, TOLERANCE_SHARE * diagonal)),
@@ -109,6 +115,8 @@ def score_image(mask: NDArray[np.bool_], probability: NDArray[np.float32], label
         distance=np.array([sum(pixels.sum() for pixels in distances), sum(map(len, distances))]),
         band=np.array(band_counts(mask, truth, max(1, round(BAND_SHARE * diagonal)))),
         reliability=np.array(reliability(probability, labels)),
+        sweep=np.array(sweep),
+        sweep_dice=dice(*sweep),
     )
     figures = figures_of(parts) | {"hd95": hausdorff95(distances)}
     empty = sum(len(pixels) == 0 for pixels in distances)
@@ -140,6 +148,8 @@ class Scores:
     """(N, len(COLUMNS))."""
     pooled: dict[str, float]
     """What ``figures_of`` says of all pixels together."""
+    parts: Parts | None = None
+    """Of all images, added up; none of none."""
 
     def column(self, name: str) -> NDArray[np.float64]:
         """One of ``COLUMNS`` for every image, (N,)."""
@@ -179,4 +189,4 @@ class Tally:
 
     def scores(self) -> Scores:
         """Of all that were added."""
-        return Scores(self._rows, figures_of(self._parts) if self._parts else {})
+        return Scores(self._rows, figures_of(self._parts) if self._parts else {}, self._parts)

@@ -161,6 +161,94 @@ def sign_flip_p(differences: NDArray[np.float64], seed: int = 0) -> float:
     return (1 + as_far) / (1 + RESAMPLES)
 
 
+@dataclass(frozen=True)
+class GroupDifference:
+    """Figures of some images against those of all others."""
+
+    mean: Mean
+    """Of the group."""
+    difference: Mean
+    """The group's mean minus that of the others."""
+    p: float
+    """Of the permutation test, two-sided."""
+
+
+def group_differences(
+    values: NDArray[np.float64], members: NDArray[np.bool_], seed: int = 0, resamples: int = RESAMPLES
+) -> list[GroupDifference]:
+    """Compare each of several groups of images with the images outside it.
+
+    The intervals are percentile bootstrap over all images (Efron & Tibshirani 1993, section 13.3), so a group's size
+    varies as it would with other images. The p is that of a permutation of the images: how often a group of this size,
+    drawn by chance, differs from the others as much, (1 + as much) / (1 + ``resamples``).
+
+    Args:
+        values: (n,).
+        members: (n, groups), which images are in a group; neither none nor all.
+        seed: of the draws, which all groups share.
+        resamples: how often images are drawn, and how often they are permuted.
+    """
+    found = _difference(values[:, None], members)
+    rng = np.random.default_rng(seed)
+    means, differences = _resampled_differences(values, members, resamples, rng)
+    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    mean_bounds, bounds = (np.nanquantile(draws, tails, axis=0).T for draws in (means, differences))
+    as_far = _permuted_as_far(values, members, np.abs(found), resamples, rng)
+    return [
+        GroupDifference(
+            Mean(float(values[members[:, group]].mean()), _pair(mean_bounds[group])),
+            Mean(float(found[group]), _pair(bounds[group])),
+            float(1 + as_far[group]) / (1 + resamples),
+        )
+        for group in range(members.shape[1])
+    ]
+
+
+def _pair(bounds: NDArray[np.float64]) -> tuple[float, float]:
+    return float(bounds[0]), float(bounds[1])
+
+
+def _difference(values: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Each group's mean minus that of the others; ``values`` is (n, 1)."""
+    inside, outside = members.sum(axis=0), (~members).sum(axis=0)
+    return np.asarray((values * members).sum(axis=0) / inside - (values * ~members).sum(axis=0) / outside)
+
+
+def _resampled_differences(
+    values: NDArray[np.float64], members: NDArray[np.bool_], resamples: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of images drawn with replacement, each group's mean and its difference to the others, (resamples, groups).
+
+    NaN where a draw holds no image of a group.
+    """
+    n, groups = members.shape
+    columns = np.column_stack([values[:, None] * members, members, values, np.ones(n)])
+    sums = _resampled_means(columns, resamples, rng)
+    total, size = sums[:, :groups], sums[:, groups:-2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inside = total / size
+        return inside, inside - (sums[:, -2:-1] - total) / (1 - size)
+
+
+def _permuted_as_far(
+    values: NDArray[np.float64],
+    members: NDArray[np.bool_],
+    limits: NDArray[np.float64],
+    resamples: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """How often permuted values (n,) give each group a difference of at least its limit, (groups,)."""
+    n = len(values)
+    size = members.sum(axis=0)
+    deviations = values - values.mean()  # whose sum is 0: a group's mean fixes that of the others
+    indicator = members.astype(float)
+    as_far = np.zeros(len(size), np.int64)
+    for rows in _chunks(resamples, n):
+        sums = rng.permuted(np.broadcast_to(deviations, (rows, n)), axis=1) @ indicator
+        as_far += (np.abs(sums) * n / (size * (n - size)) >= limits - 1e-12 * np.abs(values).max()).sum(axis=0)
+    return as_far
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values corrected for being several, each in its place (Holm 1979): the chance of any false finding is kept."""
     corrected = [0.0] * len(p_values)

@@ -20,9 +20,20 @@ from figureground.metrics.boundary import (
     matches,
 )
 from figureground.metrics.calibration import Reliability, brier_score, expected_calibration_error, reliability
-from figureground.metrics.overlap import Counts, counts, dice, dice_score, iou, precision, recall
+from figureground.metrics.overlap import (
+    THRESHOLDS,
+    Counts,
+    counts,
+    counts_by_threshold,
+    dice,
+    dice_score,
+    iou,
+    precision,
+    recall,
+)
 
 __all__ = [
+    "THRESHOLDS",
     "Counts",
     "Distances",
     "Matches",
@@ -36,6 +47,7 @@ __all__ = [
     "brier_score",
     "complete_truth",
     "counts",
+    "counts_by_threshold",
     "dice",
     "dice_score",
     "expected_calibration_error",

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from figureground.labels import FIGURE, LEFT_OUT
+from figureground.labels import BACKGROUND, FIGURE, LEFT_OUT
+
+THRESHOLDS = tuple(step / 20 for step in range(1, 20))
+"""Those of a sweep, 0.05 to 0.95."""
 
 
 class Counts(NamedTuple):
@@ -30,6 +33,22 @@ def counts(prediction: Any, labels: Any) -> Counts:
         fp=(prediction & ~figure & kept).sum((-2, -1)),
         fn=(~prediction & figure).sum((-2, -1)),
     )
+
+
+def counts_by_threshold(probability: NDArray[np.float32], labels: NDArray[np.uint8]) -> Counts:
+    """What the mask ``probability > threshold`` would count at each of ``THRESHOLDS``, each of shape (thresholds,).
+
+    Args:
+        probability: (H, W).
+        labels: (H, W).
+    """
+    steps = len(THRESHOLDS) + 1
+    above = np.ceil(probability * steps).astype(np.intp) - 1  # how many thresholds it exceeds; -1 for 0
+    figure, background = (
+        np.bincount(np.maximum(above[labels == label], 0), minlength=steps) for label in (FIGURE, BACKGROUND)
+    )
+    tp, fp = (steps_above[::-1].cumsum()[-2::-1] for steps_above in (figure, background))
+    return Counts(tp, fp, figure.sum() - tp)
 
 
 def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
