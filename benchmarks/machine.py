@@ -6,6 +6,8 @@ import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        **{name: version(name) for name in ("onnxruntime", "openvino") if find_spec(name) is not None},
         "torch_threads": torch.get_num_threads(),
         "figureground": figureground.__version__,
         "date": datetime.now(UTC).date().isoformat(),

@@ -32,6 +32,65 @@ def pets_native(tmp_path_factory):
     return _unpacked("oxford-iiit-pet-native", tmp_path_factory.mktemp("pets-native"))
 
 
+def _random_bundle(path, name, arguments, size):
+    """A network of random weights whose logits have mean 0 and deviation 3 on a noisy image."""
+    import numpy as np
+    import torch
+
+    from figureground.bundle import BundleInfo, write_bundle
+    from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig
+    from figureground.models import create_model
+
+    torch.manual_seed(0)
+    network = create_model(name, arguments).eval()
+    with torch.inference_mode():
+        logits = network(torch.randn(4, 3, *size))
+        deviation, mean = torch.std_mean(logits)
+        network.head.weight *= 3 / deviation
+        network.head.bias.copy_((network.head.bias - mean) * 3 / deviation)
+    info = BundleInfo(
+        ModelConfig(name, arguments),
+        PreprocessingConfig(size, mean=(0.4, 0.5, 0.6), std=(0.3, 0.25, 0.2)),
+        OperatingPoint(0.4, 1.5, "valid"),
+        licence="CC BY-SA 4.0 – ©",
+    )
+    write_bundle(path, {key: np.asarray(value) for key, value in network.state_dict().items()}, info)
+    return path
+
+
+@pytest.fixture(scope="session")
+def narrow_bundle(tmp_path_factory):
+    """A U-Net of 0.5 million parameters that sees 32×48 pixels, as a .safetensors file."""
+    path = tmp_path_factory.mktemp("narrow") / "narrow.safetensors"
+    return _random_bundle(path, "unet", {"base_width": 8}, (32, 48))
+
+
+@pytest.fixture(scope="session")
+def resnet_bundle(tmp_path_factory):
+    path = tmp_path_factory.mktemp("resnet") / "resnet.safetensors"
+    return _random_bundle(path, "resnet34_unet", {}, (64, 64))
+
+
+def _exported(bundle):
+    """The same as .onnx: traced once for all tests, which takes seconds."""
+    from figureground.config import DataConfig
+    from figureground.export import export
+
+    target = bundle.with_suffix(".onnx")
+    export(bundle, target, DataConfig("synthetic:n=10,size=32"), accept_loss=True)  # of weights that know nothing
+    return target
+
+
+@pytest.fixture(scope="session")
+def narrow_onnx(narrow_bundle):
+    return _exported(narrow_bundle)
+
+
+@pytest.fixture(scope="session")
+def resnet_onnx(resnet_bundle):
+    return _exported(resnet_bundle)
+
+
 @pytest.fixture(scope="session")
 def bright_onnx(tmp_path_factory):
     """A bundle with a known answer at 32 × 32: ten times the mean of the normalised channels."""

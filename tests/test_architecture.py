@@ -23,7 +23,7 @@ ALLOWED = {
     "losses": {"labels"},
     "models": {"errors"},
     "bundle": {"config", "errors", "images", "onnx_metadata"},
-    "data": {"preprocessing"} | LEAVES,
+    "data": {"preprocessing", "metrics"} | LEAVES,
     "prediction": {"preprocessing", "bundle", "config", "models"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
     "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "config"} | LEAVES,
@@ -94,7 +94,8 @@ def test_every_room_has_a_direction():
 
 
 @pytest.mark.parametrize(
-    "statement", ["import figureground", "import figureground.cli", "import figureground.prediction"]
+    "statement",
+    ["import figureground", "import figureground.cli", "import figureground.prediction", "import figureground.metrics"],
 )
 def test_importing_does_not_load_what_is_slow(statement):
     slow = "{'torch', 'lightning', 'albumentations', 'matplotlib', 'scipy', 'pandas', 'onnxruntime'}"

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.config import ModelConfig, OperatingPoint, PostProcessingConfig, PreprocessingConfig, parse, plain
+from figureground.config import (
+    ModelConfig,
+    OperatingPoint,
+    PostProcessingConfig,
+    PreprocessingConfig,
+    QualityConfig,
+    parse,
+    plain,
+)
 from figureground.errors import FiguregroundError
 from figureground.images import replacing
 from figureground.onnx_metadata import read_onnx_metadata
@@ -45,6 +53,7 @@ class BundleInfo:
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     operating_point: OperatingPoint = OperatingPoint()
     post_processing: PostProcessingConfig = PostProcessingConfig()
+    quality: QualityConfig = QualityConfig()
     data: DataSummary = DataSummary()
     scores: dict[str, Any] = field(default_factory=dict)
     """By split, in the form of ``evaluate --json``."""
@@ -69,6 +78,11 @@ def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleIn
             raise OSError(str(error)) from error
 
 
+def replace_info(path: Path, info: BundleInfo) -> None:
+    """Give a ``.safetensors`` bundle other metadata; its weights stay."""
+    write_bundle(path, read_tensors(path), info)
+
+
 def read_info(path: Path) -> BundleInfo:
     """The metadata of a bundle; the weights are not read.
 
@@ -82,8 +96,7 @@ def read_info(path: Path) -> BundleInfo:
             metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise FiguregroundError(
-            f"{path} is a {path.suffix[1:]} file, but not a figureground bundle (no metadata); "
-            "make one with: figureground export RUN"
+            f"{path} is not a figureground bundle (no metadata); make one with: figureground export RUN"
         )
     return parse_info(metadata[METADATA_KEY], str(path))
 
@@ -114,10 +127,15 @@ def _open(path: Path) -> Any:
     Raises:
         FiguregroundError: missing, damaged, or another kind of file.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise FiguregroundError(f"{path}: no such file")
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError:
+        raise FiguregroundError(
+            f"{path} needs safetensors and torch, which are not installed: pip install 'figureground[train]'. "
+            "Or use an .onnx file, made by figureground export"
+        ) from None
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,34 @@ class PostProcessingConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.min_area < 1, f"min_area is {self.min_area}; expected a share of the photo, 0 to 1")
+
+
+@dataclass(frozen=True)
+class QualityConfig:
+    """From the features of a prediction to an estimate of its Dice (``prediction.quality``).
+
+    A weighted sum of features is the score, and a curve of straight lines leads from the score to the Dice. The
+    default believes ``expected_dice``.
+    """
+
+    weights: dict[str, float] = field(default_factory=lambda: {"expected_dice": 1.0})
+    """By feature."""
+    intercept: float = 0.0
+    scores: tuple[float, ...] = (0.0, 1.0)
+    """Where the curve has its points, rising."""
+    dice: tuple[float, ...] = (0.0, 1.0)
+    """How high they are."""
+    review_below: float = 0.8
+    """A prediction with a lower estimate should be looked at."""
+    fitted_on: str | None = None
+    """The split it was fitted on; none: defaults."""
+
+    def __post_init__(self) -> None:
+        rising = len(self.scores) > 0 and all(a < b for a, b in itertools.pairwise(self.scores))
+        require(rising, f"scores are {self.scores}; expected rising numbers")
+        counted = f"{len(self.dice)} dice for {len(self.scores)} scores; expected as many"
+        require(len(self.dice) == len(self.scores), counted)
+        require(0 <= self.review_below <= 1, f"review_below is {self.review_below}; expected a Dice, 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 STRIP = 2**22  # pixels that are restored at once: bounds what large photos need besides the result
+
+
+class Settings(Protocol):
+    """What a ``Preprocessing`` can be made of; this module knows no configuration."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+
+    @property
+    def resize(self) -> str:
+        """The policy."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Of each channel."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,11 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.resize != "stretch":
             raise ValueError(f"resize policy is {self.resize!r}; this version knows 'stretch'")
+
+    @classmethod
+    def of(cls, settings: Settings) -> Preprocessing:
+        """From settings of these names, such as a ``PreprocessingConfig``."""
+        return cls(settings.size, settings.resize, settings.mean, settings.std)
 
     def resize_image(self, image: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint8]:
         """An image (H, W, 3) uint8 at ``scale`` times the network's size: bilinear, over the area that is shrunk."""

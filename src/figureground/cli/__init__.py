@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-from figureground.cli import data, evaluate, export, predict, train  # noqa: F401 (importing them adds their commands)
+# Importing them adds their commands.
+from figureground.cli import calibrate, compare, data, evaluate, export, predict, train  # noqa: F401
 from figureground.cli.common import app, reporting_errors
 
 __all__ = ["app", "main", "reporting_errors"]

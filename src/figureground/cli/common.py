@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from figureground.errors import FiguregroundError
 from figureground.version import __version__
+
+if TYPE_CHECKING:
+    from figureground.config import DataConfig
 
 app = typer.Typer(
     name="figureground",
@@ -100,3 +103,20 @@ def refuse_existing(path: Path | None, overwrite: bool) -> None:
     """
     if path is not None and path.exists() and not overwrite:
         raise FiguregroundError(f"{path} exists; choose another name or replace it with --overwrite")
+
+
+def data_of(model: Path, data: str | None, foreground: str | None, mask_threshold: int | None) -> DataConfig:
+    """The data of a run folder's model, with what the user gave laid over it."""
+    from dataclasses import replace
+
+    from figureground.config import DataConfig, TrainConfig, parse, read_settings
+
+    config = model / "config.yaml"
+    if config.is_file():
+        base = parse(TrainConfig, read_settings(config), str(config)).data
+    elif data is not None:
+        base = DataConfig()
+    else:
+        raise FiguregroundError(f"{model} does not say which data it was trained on; name a folder with --data")
+    given = {"source": data, "foreground": foreground, "mask_threshold": mask_threshold}
+    return replace(base, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

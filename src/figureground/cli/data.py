@@ -1,15 +1,19 @@
-"""``figureground data``: get data, and tidy up behind it."""
+"""``figureground data``: get data, check it, and tidy up behind it."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from figureground.cli.common import app, needs
+from figureground.cli.common import ForegroundOption, MaskThresholdOption, app, needs, refuse_existing
 
-data_app = typer.Typer(help="Get data, and tidy up behind it.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from figureground.data.doctor import Predictor
+
+data_app = typer.Typer(help="Get data, check it, and tidy up behind it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -40,3 +44,54 @@ def clear_cache(
         place = folder or DEFAULT_FOLDER
         entries, freed = clear(place)
     typer.echo(f"{entries} entries removed from {place}, {freed / 1e6:.0f} MB freed")
+
+
+@data_app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="In the Oxford-IIIT Pet layout, or with images/ and masks/.")],
+    html: Annotated[Path | None, typer.Option(help="Write the findings with pictures here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings with all files here.")] = None,
+    fix: Annotated[Path | None, typer.Option(help="Write a repaired copy into this new folder.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Let this model judge the masks; give it once for each fold.")
+    ] = None,
+    accept: Annotated[list[str] | None, typer.Option(help="A kind that is no problem here: empty_mask.")] = None,
+    foreground: ForegroundOption = "foreground",
+    mask_threshold: MaskThresholdOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the HTML and JSON files.")] = False,
+) -> None:
+    """Find and explain what is wrong with images and masks; exit status 1 if there are problems.
+
+    Nothing is changed; --fix writes a repaired copy and a log of what was done.
+    """
+    refuse_existing(html, overwrite)
+    refuse_existing(json_file, overwrite)
+    from figureground.data.doctor import check as examine
+    from figureground.data.doctor import repair, write_json, write_page
+
+    progress = sys.stderr.isatty()
+    report = examine(
+        folder, foreground=foreground, mask_threshold=mask_threshold,
+        predictors=[_predictor(name) for name in model or ()], accept=accept or (), progress=progress,
+    )  # fmt: skip
+    typer.echo(report.summary())
+    if html:
+        write_page(report, html)
+    if json_file:
+        write_json(report, json_file)
+    if fix:
+        actions = repair(report, fix, progress)
+        typer.echo(f"{fix}: repaired copy; {len(actions)} changes are listed in {fix / 'repairs.csv'}")
+    for path in filter(None, (html, json_file)):
+        typer.echo(f"written: {path}")
+    if not report.clean:
+        raise typer.Exit(1)
+
+
+def _predictor(model: str) -> Predictor:
+    """What gives the probability of figure for an image."""
+    with needs("train"):
+        from figureground.prediction import load
+
+        segmenter = load(model)
+    return lambda image: segmenter.predict(image).probability

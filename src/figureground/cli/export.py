@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from figureground.cli.common import MaskThresholdOption, app, needs, refuse_existing
-from figureground.errors import FiguregroundError
-
-if TYPE_CHECKING:
-    from figureground.config import DataConfig
+from figureground.cli.common import MaskThresholdOption, app, data_of, needs, refuse_existing
 
 
 @app.command()
@@ -34,30 +30,15 @@ def export(
     """
     suffix = "" if precision == "float32" else f"-{precision}"
     target = output or (model if model.is_dir() else model.parent) / f"model{suffix}.onnx"
-    refuse_existing(target, overwrite)
     with needs("train"):
         from figureground.export import export as export_model
+        from figureground.export import original_bundle
 
-        source = _data(model, data, foreground, mask_threshold)
+        original_bundle(model)  # before the data and the target are looked at, which may not be the user's mistake
+        refuse_existing(target, overwrite)
+        source = data_of(model, data, foreground, mask_threshold)
         export_model(
             model, target, source, precision=precision,  # type: ignore[arg-type]  # checked there
             accept_loss=accept_loss, progress=sys.stderr.isatty(), say=typer.echo,
         )  # fmt: skip
     typer.echo(f"written: {target} ({target.stat().st_size / 1e6:.1f} MB)")
-
-
-def _data(model: Path, data: str | None, foreground: str | None, mask_threshold: int | None) -> DataConfig:
-    """The run's data, with what the user gave laid over it."""
-    from dataclasses import replace
-
-    from figureground.config import DataConfig, TrainConfig, parse, read_settings
-
-    config = model / "config.yaml"
-    if config.is_file():
-        base = parse(TrainConfig, read_settings(config), str(config)).data
-    elif data is not None:
-        base = DataConfig()
-    else:
-        raise FiguregroundError(f"{model} does not say which data it was trained on; name a folder with --data")
-    given = {"source": data, "foreground": foreground, "mask_threshold": mask_threshold}
-    return replace(base, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

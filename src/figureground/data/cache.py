@@ -48,7 +48,7 @@ class CachedDataset:
 
     def _open(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if self._arrays is None:
-            images, labels = (np.load(path, mmap_mode="r") for path in self._files)
+            images, labels = (np.asarray(np.load(path, mmap_mode="r")) for path in self._files)
             self._arrays = images, labels
         return self._arrays
 

@@ -32,7 +32,7 @@ def open_folder(root: Path, split: Split, mask_threshold: int | None = None) -> 
     Raises:
         FiguregroundError: images without a mask, two images of one name, a split without images.
     """
-    own = {name: _split_folders(root, name) for name in SPLITS}
+    own = {name: split_folders(root, name) for name in SPLITS}
     if any(own.values()):
         folders = own[split]
         if folders is None:
@@ -50,7 +50,7 @@ def open_folder(root: Path, split: Split, mask_threshold: int | None = None) -> 
     return FileDataset(root.resolve().name, split, pairs, reader, settings=f"{mask_threshold}")
 
 
-def _split_folders(root: Path, split: Split) -> tuple[Path, Path] | None:
+def split_folders(root: Path, split: Split) -> tuple[Path, Path] | None:
     """The folders of images and masks of a split that the user has made, if there are."""
     for name in SPLIT_FOLDERS[split]:
         for images, masks in (
@@ -87,15 +87,20 @@ def pair_by_stem(images: Path, masks: Path) -> list[Pair]:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
+    """Image files below a folder by name, each of which only one file may have."""
+    found = files_by_stem(folder)
+    for first, *others in found.values():
+        if others:
+            raise FiguregroundError(f"{first} and {others[0]} have the same name; rename or remove one of them")
+    return {name: files[0] for name, files in found.items()}
+
+
+def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Image files below a folder by their relative path without the suffix; hidden files do not count."""
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise FiguregroundError(f"{found[name]} and {path} have the same name; rename or remove one of them")
-        found[name] = path
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
+            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return found
 
 

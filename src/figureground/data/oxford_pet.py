@@ -41,11 +41,7 @@ def open_oxford_pet(root: Path, split: Split, foreground: str = "foreground") ->
         FiguregroundError: a list, images or trimaps are missing.
     """
     names = split_names(root, split)
-    files = {
-        path.stem: path
-        for path in sorted((root / "images").iterdir())
-        if path.suffix.lower() not in NOT_IMAGES and not path.name.startswith(".")
-    }
+    files = image_files(root)
     trimaps = root / "annotations" / "trimaps"
     pairs = [Pair(name, files[name], trimaps / f"{name}.png") for name in names if name in files]
     _refuse_missing([name for name in names if name not in files], root / "images")
@@ -55,6 +51,15 @@ def open_oxford_pet(root: Path, split: Split, foreground: str = "foreground") ->
         return read_trimap(trimap, foreground)
 
     return FileDataset("oxford-iiit-pet", split, pairs, read_labels, foreground)
+
+
+def image_files(root: Path) -> dict[str, Path]:
+    """The images by name; annotations that lie among them and hidden files do not count."""
+    return {
+        path.stem: path
+        for path in sorted((root / "images").iterdir())
+        if path.suffix.lower() not in NOT_IMAGES and not path.name.startswith(".")
+    }
 
 
 def split_names(root: Path, split: Split) -> list[str]:

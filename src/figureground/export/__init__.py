@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ from figureground.version import __version__
 Precision = Literal["float32", "float16", "int8"]
 CALIBRATION_IMAGES = 100
 
-__all__ = ["Precision", "export"]
+__all__ = ["Precision", "export", "original_bundle"]
 
 
 def export(
@@ -62,9 +63,7 @@ def export(
         raise FiguregroundError(f"precision {precision!r}; expected one of: {', '.join(get_args(Precision))}")
     if target.suffix != ".onnx":
         raise FiguregroundError(f"{target}: expected a name that ends in .onnx")
-    bundle = bundle_path(Path(source))
-    if bundle.suffix == ".onnx":
-        raise FiguregroundError(f"{bundle} is exported already; give the run or the .safetensors it was made from")
+    bundle = original_bundle(source)
     reference = open_member(bundle)
     valid = _open(data, "valid")
     with replacing(target) as partial:
@@ -81,6 +80,18 @@ def export(
     return info
 
 
+def original_bundle(source: str | Path) -> Path:
+    """The bundle that is exported: of a run folder, or the file itself.
+
+    Raises:
+        FiguregroundError: there is none, or it is exported already.
+    """
+    bundle = bundle_path(Path(source))
+    if bundle.suffix == ".onnx":
+        raise FiguregroundError(f"{bundle} is exported already; give the run or the .safetensors it was made from")
+    return bundle
+
+
 def _open(data: DataConfig, split: Split) -> Dataset:
     return open_dataset(data.source, split, foreground=data.foreground, mask_threshold=data.mask_threshold)
 
@@ -88,7 +99,8 @@ def _open(data: DataConfig, split: Split) -> Dataset:
 def _convert(reference: Member, path: Path, precision: Precision, data: DataConfig) -> None:
     """Write the graph, without metadata."""
     assert isinstance(reference.engine, TorchEngine)  # what runs a .safetensors bundle
-    to_onnx(reference.engine.network.cpu(), reference.preprocessing.size, path)
+    network = copy.deepcopy(reference.engine.network)  # the reference stays where it is, and in its memory format
+    to_onnx(network.cpu(), reference.preprocessing.size, path)
     if precision == "float16":
         store_in_float16(path)
     if precision == "int8":

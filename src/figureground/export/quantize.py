@@ -36,7 +36,8 @@ def quantize(path: Path, target: Path, batches: Iterator[NDArray[np.float32]]) -
     """
     with tempfile.TemporaryDirectory() as folder, quietly("root"):
         prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        # Its optimisation finds nothing to do in our graphs, but notes all of ONNX Runtime's operator sets in the file.
+        quant_pre_process(path, prepared, skip_symbolic_shape=True, skip_optimization=True)
         quantize_static(
             prepared, target, _Reader(batches), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,

@@ -43,6 +43,10 @@ class Outcome:
     """The mask's share of the photo."""
     expected_dice: float | None = None
     """See ``Prediction.expected_dice``."""
+    estimated_dice: float | None = None
+    """See ``Prediction.estimated_dice``."""
+    needs_review: bool | None = None
+    """See ``Prediction.needs_review``."""
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``predict --json``."""
@@ -51,7 +55,8 @@ class Outcome:
             entry["message"] = self.message
         if self.size is not None:
             entry |= {"height": self.size[0], "width": self.size[1], "figure": self.figure}
-            entry |= {"expected_dice": self.expected_dice, "seconds": self.seconds}
+            entry |= {"expected_dice": self.expected_dice, "estimated_dice": self.estimated_dice}
+            entry |= {"needs_review": self.needs_review, "seconds": self.seconds}
         return {**entry, "files": [str(path) for path in self.files]}
 
 
@@ -148,8 +153,10 @@ def _write(segmenter: Segmenter, photo: _Photo, logits: NDArray[np.float32], sha
         files=shelf.files(photo.job),
         seconds={"read": photo.seconds, "predict": share, "write": time.perf_counter() - start},
         size=(height, width),
-        figure=float(prediction.mask.mean()),
+        figure=np.count_nonzero(prediction.mask) / (height * width),
         expected_dice=prediction.expected_dice,
+        estimated_dice=prediction.estimated_dice,
+        needs_review=prediction.needs_review,
     )
 
 

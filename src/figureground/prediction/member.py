@@ -29,8 +29,7 @@ class Member:
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """How photos become the network's input."""
-        settings = self.info.preprocessing
-        return Preprocessing(settings.size, settings.resize, settings.mean, settings.std)
+        return Preprocessing.of(self.info.preprocessing)
 
     def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Images (H, W, 3) uint8 at the network's size to calibrated logits (N, H, W), temperature applied."""

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from figureground.config import PostProcessingConfig
+from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import FiguregroundError
 from figureground.images import strips, write_image
 from figureground.prediction.cutout import Background, composite, cutout, parse_background
 from figureground.prediction.polygons import Polygon, find_polygons
 from figureground.prediction.postprocessing import post_process
+from figureground.prediction.quality import estimate_dice, expected_dice, features
 
 RED = (255, 0, 0)
 PICTURES = {"mask": ".png", "overlay": ".jpg", "cutout": ".png", "probability": ".png"}
@@ -36,6 +37,8 @@ class Prediction:
     """A pixel is figure above this probability."""
     post_processing: PostProcessingConfig = PostProcessingConfig()
     """How the mask is cleaned up."""
+    quality: QualityConfig = QualityConfig()
+    """How its Dice is estimated."""
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -78,12 +81,22 @@ class Prediction:
     def expected_dice(self) -> float:
         """The Dice of the mask that the probabilities themselves lead to expect, 0 to 1: no truth is needed.
 
-        Twice the expected overlap over the expected sum of areas, 2 Σ m p / (Σ m + Σ p) for a mask m and
-        probabilities p. It is as good as they are: a model that is too sure expects too much.
+        See ``prediction.quality.expected_dice``.
         """
-        inside = float(self.probability.sum(where=self.mask, dtype=np.float64))
-        areas = float(self.mask.sum()) + float(self.probability.sum(dtype=np.float64))
-        return 2 * inside / areas if areas else 1.0
+        return expected_dice(self.mask, self.probability)
+
+    @cached_property
+    def estimated_dice(self) -> float:
+        """The Dice that the mask is likely to have, 0 to 1, as was fitted on the split ``valid``.
+
+        0 for an empty mask: whether there was a figure to find, nothing can tell.
+        """
+        return estimate_dice(features(self.mask, self.probability), self.quality) if self.mask.any() else 0.0
+
+    @property
+    def needs_review(self) -> bool:
+        """Whether somebody should look at the mask: it is empty, or its estimated Dice is low."""
+        return not self.mask.any() or self.estimated_dice < self.quality.review_below
 
     def picture(self, kind: str, background: Background | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """One of ``PICTURES``: mask (H, W) uint8 of 0 and 255, overlay (H, W, 3), cutout (H, W, 4) or, on a background,

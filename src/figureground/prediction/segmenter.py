@@ -32,6 +32,7 @@ class Segmenter:
 
     Attributes:
         post_processing: how masks are cleaned up, at first as the first model's bundle says.
+        quality: how the Dice of a mask is estimated, likewise.
     """
 
     def __init__(self, *members: Member, views: Views = Views()) -> None:  # noqa: B008 (frozen)
@@ -40,6 +41,7 @@ class Segmenter:
         self.members = members
         self.views = views
         self.post_processing = members[0].info.post_processing
+        self.quality = members[0].info.quality
 
     @property
     def name(self) -> str:
@@ -60,6 +62,11 @@ class Segmenter:
     def threshold(self) -> float:
         """A pixel is figure above this probability: the models' own, of several their mean."""
         return sum(member.info.operating_point.threshold for member in self.members) / len(self.members)
+
+    @property
+    def temperature(self) -> float:
+        """What the model's own logits were divided by; 1 for several, which are calibrated before they are averaged."""
+        return self.members[0].info.operating_point.temperature if len(self.members) == 1 else 1.0
 
     @property
     def logit_threshold(self) -> float:
@@ -92,7 +99,7 @@ class Segmenter:
     def prediction(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:
         """What the logits (h, w) of an image (H, W, 3) say, at the image's own size."""
         probability = self.preprocessing.restore(logits, *image.shape[:2])
-        return Prediction(image, probability, self.threshold, self.post_processing)
+        return Prediction(image, probability, self.threshold, self.post_processing, self.quality)
 
     def logit_maps(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Images of any sizes, each (H, W, 3) uint8, to maps of logits (h, w): of all models and views, averaged."""

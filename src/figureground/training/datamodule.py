@@ -140,8 +140,7 @@ def loaders(
     config: TrainConfig, train: Dataset, valid: Dataset, on_gpu: bool
 ) -> tuple[ResumableLoader, DataLoader[Sample]]:
     """The two loaders of a training run."""
-    given = config.preprocessing
-    preprocessing = Preprocessing(given.size, given.resize, given.mean, given.std)
+    preprocessing = Preprocessing.of(config.preprocessing)
     default = min(MOST_WORKERS, os.cpu_count() or 1) if on_gpu else 0
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,

@@ -87,7 +87,7 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
 
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
-    preprocessing = Preprocessing(config.preprocessing.size, config.preprocessing.resize)
+    preprocessing = Preprocessing.of(config.preprocessing)
     train_data = open_for_training(config.data, preprocessing, "train", progress)
     return train_data, open_for_training(config.data, preprocessing, "valid", progress)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo, read_tensors
 from figureground.errors import FiguregroundError
+
+Shape = Sequence[object]
 
 
 class Engine(Protocol):
@@ -76,21 +78,26 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None) -> Engi
     raise FiguregroundError(f"{bundle.name} needs {missing}, which is not installed: pip install {package}")
 
 
-def expect_shapes(bundle: Path, size: tuple[int, int], found_in: list[object], found_out: list[object]) -> None:
+def expect_shapes(bundle: Path, size: tuple[int, int], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> None:
     """Hold a network's shapes against its metadata, which somebody may have edited.
 
     Args:
         bundle: the file, for the message.
         size: height and width that the metadata names.
-        found_in: the network's input shape, four entries; the first, the batch, may be anything.
-        found_out: its output shape, likewise.
+        inputs: the shape of each input of the network; a side that is no number is open.
+        outputs: the shape of each output.
 
     Raises:
-        FiguregroundError: they differ.
+        FiguregroundError: they are not one (N, 3, H, W) and one (N, 1, H, W) of that size, with any N.
     """
-    for what, found, channels in (("takes", found_in, 3), ("gives", found_out, 1)):
-        if list(found[1:]) != [channels, *size]:
+    for what, shapes, channels in (("takes", inputs, 3), ("gives", outputs, 1)):
+        found = [tuple(side if isinstance(side, int) else "N" for side in shape) for shape in shapes]
+        if found != [("N", channels, *size)]:
             raise FiguregroundError(
-                f"{bundle}: its network {what} {found}, its metadata says (N, {channels}, {size[0]}, {size[1]}); "
-                "the file was changed after its export. Export it again"
+                f"{bundle}: its network {what} {', '.join(map(_shown, found))}, its metadata says "
+                f"{_shown(('N', channels, *size))}; the file was changed after its export. Export it again"
             )
+
+
+def _shown(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))})"

@@ -12,6 +12,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from figureground.errors import FiguregroundError
 from figureground.prediction.engines import expect_shapes
 
+REFUSALS = (
+    state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+    state.RuntimeException, UnicodeDecodeError,  # the last of a message that quotes a damaged name
+)  # fmt: skip
+"""What ONNX Runtime raises for a file that is damaged or beyond it; they have no class in common."""
+
 
 class OnnxRuntimeEngine:
     """An exported network on the CPU.
@@ -30,12 +36,20 @@ class OnnxRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors come as exceptions
         try:
-            self._session = onnxruntime.InferenceSession(bundle, options, providers=["CPUExecutionProvider"])
-        except (state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.NotImplemented) as error:
-            raise FiguregroundError(f"{bundle} cannot be run by ONNX Runtime ({error}); export it again") from None
-        (taken,), (given,) = self._session.get_inputs(), self._session.get_outputs()
-        expect_shapes(bundle, size, taken.shape, given.shape)
-        self._input = taken.name
+            self._session = onnxruntime.InferenceSession(
+                bundle,
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # a second try prints to stdout
+            )
+        except REFUSALS as error:
+            reason = " ".join(str(error).split())
+            raise FiguregroundError(f"{bundle} cannot be run by ONNX Runtime ({reason}); export it again") from None
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        expect_shapes(bundle, size, [port.shape for port in inputs], [port.shape for port in outputs])
+        if inputs[0].type != "tensor(float)":
+            raise FiguregroundError(f"{bundle}: its network takes {inputs[0].type}, expected float; export it again")
+        self._input = inputs[0].name
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) to logits (N, H, W)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,10 @@ class OpenVinoEngine:
     def __init__(self, bundle: Path, size: tuple[int, int]) -> None:
         try:
             network = openvino.Core().compile_model(bundle, "CPU", SETTINGS)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter of a message that quotes a damaged name
             reason = str(error).strip().splitlines()[-1]
             raise FiguregroundError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
-        expect_shapes(bundle, size, _shape(network.input(0)), _shape(network.output(0)))
+        expect_shapes(bundle, size, _shapes(network.inputs), _shapes(network.outputs))
         self._request = network.create_infer_request()
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -45,6 +46,6 @@ class OpenVinoEngine:
         return np.array(self._request.get_output_tensor(0).data[:, 0])  # a copy: the next batch overwrites it
 
 
-def _shape(port: openvino.ConstOutput) -> list[object]:
-    """The sizes of a port; None where one is open."""
-    return [None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()]
+def _shapes(ports: Sequence[openvino.ConstOutput]) -> list[list[object]]:
+    """The sides of each port; None where one is open."""
+    return [[None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()] for port in ports]

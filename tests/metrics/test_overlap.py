@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
+from torchmetrics.functional.classification import (
+    binary_f1_score,
+    binary_jaccard_index,
+    binary_precision,
+    binary_recall,
+)
 
-from figureground.metrics import counts, dice, dice_score, iou
+from figureground.metrics import counts, dice, dice_score, iou, precision, recall
 
 # prediction, labels, (tp, fp, fn), Dice, IoU
 TABLE = [
@@ -28,6 +33,22 @@ def test_known_answers(as_tensor, prediction, labels, numbers, expected_dice, ex
     assert tuple(int(number[0]) for number in found) == numbers
     assert dice(*found) == pytest.approx([expected_dice])
     assert iou(*found) == pytest.approx([expected_iou])
+
+
+# (tp, fp, fn), precision, recall
+SHARES = [
+    ((3, 1, 2), 3 / 4, 3 / 5),
+    ((0, 2, 3), 0, 0),
+    ((0, 0, 0), 1, 1),  # both empty
+    ((0, 0, 4), 0, 0),  # nothing predicted
+    ((0, 4, 0), 0, 0),  # nothing there
+]
+
+
+@pytest.mark.parametrize(("numbers", "expected_precision", "expected_recall"), SHARES)
+def test_precision_and_recall_by_hand(numbers, expected_precision, expected_recall):
+    assert precision(*numbers) == pytest.approx(expected_precision)
+    assert recall(*numbers) == pytest.approx(expected_recall)
 
 
 def test_each_image_is_counted_by_itself():
@@ -73,6 +94,8 @@ def test_agreement_with_torchmetrics():
         pair = torch.as_tensor(prediction[index]).int(), torch.as_tensor(labels[index]).int()
         assert dice(*found)[index] == pytest.approx(binary_f1_score(*pair).item(), abs=1e-6)
         assert iou(*found)[index] == pytest.approx(binary_jaccard_index(*pair).item(), abs=1e-6)
+        assert precision(*found)[index] == pytest.approx(binary_precision(*pair).item(), abs=1e-6)
+        assert recall(*found)[index] == pytest.approx(binary_recall(*pair).item(), abs=1e-6)
 
 
 # Logits of two images: the first overlaps half (Dice 1/2), the second is right (Dice 1)

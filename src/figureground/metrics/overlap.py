@@ -1,4 +1,4 @@
-"""Scores of a mask against the truth, from counts that are kept per image and aggregated once.
+"""Scores of a mask's area against the truth, from counts that are kept per image and aggregated once.
 
 ``counts`` and ``dice_score`` take numpy arrays and torch tensors alike, which keeps torch out of this module.
 """
@@ -44,9 +44,26 @@ def iou(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
     return _ratio(tp, tp + fp + fn)
 
 
-def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:
-    """Numerator / denominator, and 1 where both are 0."""
-    return np.where(denominator == 0, 1.0, numerator / np.maximum(denominator, 1))
+def precision(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
+    """The share of the prediction that is figure, tp / (tp + fp), elementwise.
+
+    Where nothing is predicted: 1 if nothing is there, 0 otherwise (as Dice has it).
+    """
+    tp, fp, fn = np.asarray(tp), np.asarray(fp), np.asarray(fn)
+    return _ratio(tp, tp + fp, otherwise=fn == 0)
+
+
+def recall(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
+    """The share of the figure that is predicted, tp / (tp + fn), elementwise.
+
+    Where nothing is there: 1 if nothing is predicted, 0 otherwise (as Dice has it).
+    """
+    return precision(tp, fn, fp)
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any], otherwise: ArrayLike = 1.0) -> NDArray[np.float64]:
+    """Numerator / denominator, and ``otherwise`` where the denominator is 0."""
+    return np.where(denominator == 0, otherwise, numerator / np.maximum(denominator, 1))
 
 
 def dice_score(logits: Any, target: Any) -> float:

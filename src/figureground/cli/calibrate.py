@@ -1,0 +1,82 @@
+"""``figureground calibrate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from figureground.cli.common import MaskThresholdOption, app, data_of, needs, refuse_existing
+
+if TYPE_CHECKING:
+    from figureground.bundle import BundleInfo
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="A run folder or a bundle; its metadata is rewritten.")],
+    target: Annotated[
+        str, typer.Option(help="dice, or what must be reached: precision=0.98, recall=0.95 (means over images).")
+    ] = "dice",
+    post_processing: Annotated[
+        bool, typer.Option("--post-processing", help="Also choose a clean-up of the masks.")
+    ] = False,
+    data: Annotated[str | None, typer.Option(help="Whose valid split it is fitted on (default: the run's).")] = None,
+    foreground: Annotated[str | None, typer.Option(help="What a trimap's border counts as.")] = None,
+    mask_threshold: MaskThresholdOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all thresholds' figures here.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON file.")] = False,
+) -> None:
+    """Fit threshold, temperature and the estimate of the Dice on valid, and store them in the model.
+
+    Files that were exported before keep theirs: export again, or calibrate them too.
+    """
+    refuse_existing(json_file, overwrite)
+    with needs("train"):
+        from figureground.data import open_dataset
+        from figureground.evaluation import fit_on_valid, write_json
+        from figureground.prediction import open_member
+        from figureground.prediction.member import bundle_path
+
+        bundle = bundle_path(model)
+        source = data_of(model, data, foreground, mask_threshold)
+        dataset = open_dataset(
+            source.source, "valid", foreground=source.foreground, mask_threshold=source.mask_threshold
+        )
+        progress = sys.stderr.isatty()
+        fit = fit_on_valid(
+            open_member(bundle), dataset, target=target, post_processing=post_processing, progress=progress
+        )
+        _store(bundle, fit.info)
+    typer.echo(fit.summary())
+    typer.echo(f"written: {bundle}")
+    if json_file:
+        write_json(json_file, fit.to_json())
+        typer.echo(f"written: {json_file}")
+
+
+def _store(bundle: Path, info: BundleInfo) -> None:
+    """Rewrite the metadata, without the scores of what was fitted before."""
+    from dataclasses import replace
+
+    from figureground.bundle import replace_info
+    from figureground.images import replacing
+
+    scores = {split: _unfitted(figures) for split, figures in info.scores.items()}
+    info = replace(info, scores=scores)
+    if bundle.suffix != ".onnx":
+        replace_info(bundle, info)
+        return
+    from figureground.export.onnx import write_info
+
+    with replacing(bundle) as partial:
+        partial.write_bytes(bundle.read_bytes())
+        write_info(partial, info)
+
+
+def _unfitted(figures: object) -> object:
+    if not isinstance(figures, dict):
+        return figures
+    return {key: value for key, value in figures.items() if key not in ("fitted", "quality")}

@@ -1,0 +1,52 @@
+"""``figureground compare``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from figureground.cli.common import DataOption, ForegroundOption, MaskThresholdOption, app, needs, refuse_existing
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Argument(help="Two or more run folders or bundles.")],
+    data: DataOption,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    foreground: ForegroundOption = "foreground",
+    mask_threshold: MaskThresholdOption = None,
+    metric: Annotated[str, typer.Option(help="What to compare by: a name in evaluate's JSON.")] = "dice",
+    native: Annotated[bool, typer.Option("--native", help="At the photos' own size.")] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1)] = 8,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON file.")] = False,
+) -> None:
+    """Compare models on the same images: differences with intervals, and whether the data can tell them apart.
+
+    Runs that differ in nothing but their seed are taken together. Models whose networks see different sizes are
+    compared at the photos' own size.
+    """
+    refuse_existing(json_file, overwrite)
+    with needs("train"):
+        from figureground.data import open_dataset
+        from figureground.evaluation import compare as compare_evaluations
+        from figureground.evaluation import evaluate, require_comparable, write_json
+        from figureground.prediction import load
+
+        require_comparable(models, metric)
+        dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
+        progress = sys.stderr.isatty()
+        segmenters = [load(model) for model in models]
+        native = native or len({segmenter.preprocessing.size for segmenter in segmenters}) > 1
+        evaluations = [
+            evaluate(segmenter, dataset, batch_size=batch_size, progress=progress, native=native)
+            for segmenter in segmenters
+        ]
+        comparison = compare_evaluations(evaluations, metric, native)
+    typer.echo(comparison.summary())
+    if json_file:
+        write_json(json_file, comparison.to_json())
+        typer.echo(f"written: {json_file}")

@@ -1,0 +1,57 @@
+"""The doctor of datasets: finds what is wrong with images and masks, explains it, and writes a repaired copy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import chain
+from pathlib import Path
+
+from figureground.data.doctor.checks import CHECKS, Examined, collect
+from figureground.data.doctor.disagreement import Predictor, check_agreement
+from figureground.data.doctor.findings import KINDS, Case, Finding, Kind
+from figureground.data.doctor.inspection import inspect, inspect_image
+from figureground.data.doctor.masks import Reading
+from figureground.data.doctor.page import write_page
+from figureground.data.doctor.repair import repair
+from figureground.data.doctor.report import Report, write_json
+from figureground.data.doctor.survey import survey
+from figureground.data.oxford_pet import BORDER_LABELS
+from figureground.errors import FiguregroundError
+
+__all__ = ["KINDS", "Case", "Finding", "Kind", "Predictor", "Report", "check", "repair", "write_json", "write_page"]
+
+
+def check(
+    folder: Path,
+    *,
+    foreground: str = "foreground",
+    mask_threshold: int | None = None,
+    predictors: Sequence[Predictor] = (),
+    accept: Collection[str] = (),
+    progress: bool = False,
+) -> Report:
+    """Look at every file of a dataset; nothing is changed.
+
+    Args:
+        folder: in the Oxford-IIIT Pet layout, or with ``images/`` and ``masks/``.
+        foreground: what the border of a trimap counts as.
+        mask_threshold: as training is given it; what it settles is then no problem.
+        predictors: models that judge the masks, each from an image (H, W, 3) to the probability (H, W) of figure.
+        accept: kinds of ``KINDS`` that are meant to be so: notes, not problems.
+        progress: show bars.
+
+    Raises:
+        FiguregroundError: no folder of a known layout, or a kind or border policy that is not known.
+    """
+    unknown = sorted(set(accept) - set(KINDS))
+    if unknown:
+        raise FiguregroundError(f"there is no finding {unknown[0]!r}; expected one of: {', '.join(KINDS)}")
+    if foreground not in BORDER_LABELS:
+        raise FiguregroundError(f"border policy {foreground!r}; expected one of: {', '.join(BORDER_LABELS)}")
+    files = survey(folder)
+    reading = Reading(files.layout, foreground, mask_threshold)
+    unlisted = [inspect_image(path) for path in files.unlisted]
+    examined = Examined(files, reading, inspect(files.items, reading, progress), unlisted)
+    found = chain.from_iterable(check_one(examined) for check_one in CHECKS)
+    judged = check_agreement(examined, predictors, progress) if predictors else ()
+    return Report(examined, collect(chain(found, judged), reading, accept), len(predictors))

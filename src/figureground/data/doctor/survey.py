@@ -1,0 +1,85 @@
+"""Which files a dataset has and what they are there for, in any state of order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from figureground.data.dataset import SPLITS, Split
+from figureground.data.folder import files_by_stem, hashed_split, split_folders
+from figureground.data.layouts import Layout, recognise
+from figureground.data.oxford_pet import image_files, split_names
+from figureground.images import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Item:
+    """What ought to be an image and its mask."""
+
+    name: str
+    split: Split
+    image: Path | None
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All files of a dataset, sorted by what they are."""
+
+    layout: Layout
+    root: Path
+    items: tuple[Item, ...]
+    same_name: tuple[tuple[Path, ...], ...]
+    """Files of which only the first is in ``items``, as they differ in their suffix only."""
+    unlisted: tuple[Path, ...]
+    """Images and masks that belong to no split."""
+    stray: tuple[Path, ...]
+    """Files that are neither image nor mask."""
+
+
+def survey(folder: Path) -> Survey:
+    """Look through a folder of either layout.
+
+    Raises:
+        FiguregroundError: no folder of a known layout, or one without the lists that its layout has.
+    """
+    layout, root = recognise(folder)
+    return _survey_pets(root) if layout == "oxford-pet" else _survey_folder(root)
+
+
+def _survey_pets(root: Path) -> Survey:
+    images = image_files(root)
+    folder = root / "annotations" / "trimaps"
+    trimaps = {path.stem: path for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")}
+    items = [
+        Item(name, split, images.get(name), trimaps.get(name)) for split in SPLITS for name in split_names(root, split)
+    ]
+    unlisted, stray = _rest([root / "images", folder], items, ())
+    return Survey("oxford-pet", root, tuple(items), (), unlisted, stray)
+
+
+def _survey_folder(root: Path) -> Survey:
+    folders = {split: split_folders(root, split) for split in SPLITS}
+    own: list[tuple[Split | None, Path, Path]] = [(split, *both) for split, both in folders.items() if both]
+    places = own or [(None, root / "images", root / "masks")]
+    items: list[Item] = []
+    same_name: list[tuple[Path, ...]] = []
+    for split, images, masks in places:
+        image_files, mask_files = (files_by_stem(place) if place.is_dir() else {} for place in (images, masks))
+        for name in sorted({*image_files, *mask_files}):
+            image, mask = (next(iter(files.get(name, ())), None) for files in (image_files, mask_files))
+            items.append(Item(name, split or hashed_split(name), image, mask))
+        same_name += [tuple(files) for found in (image_files, mask_files) for files in found.values() if len(files) > 1]
+    ours = {root / "images", root / "masks", *(place for _, *both in places for place in both)}
+    unlisted, stray = _rest([place for place in ours if place.is_dir()], items, same_name)
+    return Survey("folder", root, tuple(items), tuple(same_name), unlisted, stray)
+
+
+def _rest(
+    folders: list[Path], items: list[Item], same_name: list[tuple[Path, ...]] | tuple[()]
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The files below some folders that are not used: images and masks, and others."""
+    used = {path for item in items for path in (item.image, item.mask)} | {path for same in same_name for path in same}
+    rest = sorted({path for folder in folders for path in folder.rglob("*") if path.is_file()} - used)
+    unlisted = [path for path in rest if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+    return tuple(unlisted), tuple(path for path in rest if path not in set(unlisted))

@@ -1,0 +1,82 @@
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from figureground.export.onnx import write_info
+from figureground.export.quantize import quantize
+from figureground.metrics import counts, dice
+from figureground.prediction import open_member
+from figureground.prediction.engines import ENGINES
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (8, 32, 48, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def reference(narrow_bundle):
+    return open_member(narrow_bundle)
+
+
+@pytest.fixture(scope="module")
+def quantized(reference, narrow_onnx, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    quantize(narrow_onnx, path, (reference.preprocessing.normalise(image[None]) for image in IMAGES))
+    write_info(path, reference.info)
+    return path
+
+
+def test_the_file_is_about_a_quarter(quantized, narrow_onnx):
+    assert quantized.stat().st_size / narrow_onnx.stat().st_size == pytest.approx(0.26, abs=0.03)
+
+
+def test_nothing_of_this_machine_is_in_the_file(quantized):
+    content = quantized.read_bytes()
+    for trace in (tempfile.gettempdir(), str(Path.cwd()), ".py", "prepared.onnx"):
+        assert trace.encode() not in content, trace
+
+
+def test_the_operators_are_those_of_onnx(quantized):
+    model = onnx.load(quantized)
+    onnx.checker.check_model(model)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+
+
+def test_weights_are_int8_with_a_scale_for_each_channel(quantized, narrow_onnx):
+    model = onnx.load(quantized)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert len(layers) == 23  # 18 convolutions of 3×3, the head, 4 that enlarge
+    for layer in layers:
+        assert made_by[layer.input[0]].op_type == "DequantizeLinear"  # of the activations
+        weights = made_by[layer.input[1]]
+        assert weights.op_type == "DequantizeLinear"
+        values, scales, zeros = (constants[name] for name in weights.input)
+        (axis,) = (attribute.i for attribute in weights.attribute if attribute.name == "axis")
+        assert axis == (1 if layer.op_type == "ConvTranspose" else 0)
+        assert values.dtype == np.int8
+        assert scales.shape == (values.shape[axis],)
+        assert not zeros.any()
+
+
+def test_a_scale_is_the_largest_weight_over_127(quantized, narrow_onnx):
+    before = {t.name: numpy_helper.to_array(t) for t in onnx.load(narrow_onnx).graph.initializer}
+    after = {t.name: numpy_helper.to_array(t) for t in onnx.load(quantized).graph.initializer}
+    weights = before["down2.3.weight"]
+    largest = np.abs(weights).max(axis=(1, 2, 3))
+    scales = after["down2.3.weight_scale"]
+    np.testing.assert_allclose(scales, largest / 127, rtol=1e-2)
+    restored = after["down2.3.weight_quantized"] * scales[:, None, None, None]
+    assert np.abs(restored - weights).max() <= 0.51 * scales.max()
+
+
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
+def test_masks_stay_nearly_the_same(quantized, reference, engine):
+    expected = reference.logits(IMAGES) > 0
+    found = open_member(quantized, engine).logits(IMAGES) > 0
+    assert 0.2 < expected.mean() < 0.8
+    assert dice(*counts(found, expected.astype(np.uint8))).min() > 0.95
+    assert not np.array_equal(found, expected)
