@@ -11,6 +11,7 @@ from figureground.config import OperatingPoint, PreprocessingConfig
 from figureground.data.dataset import Sample
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Case, draw_cases, evaluate, show_prediction
+from figureground.evaluation.properties import PROPERTIES
 from figureground.evaluation.scores import COLUMNS, METRICS, Tally, score_image
 from figureground.prediction import Member, Segmenter
 
@@ -79,7 +80,7 @@ def test_each_size_and_point_has_its_columns(tmp_path):
     evaluate(segmenter, FourImages(), per_image=tmp_path / "a.csv")
     header, *rows = (line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines())
     columns = [kind + name for kind in ("", "native_", "fitted_") for name in COLUMNS]
-    assert header == ["name", "foreground", *columns, "estimated_dice", "needs_review"]
+    assert header == ["name", "foreground", *PROPERTIES, *columns, "estimated_dice", "needs_review"]
     assert [row[-1] for row in rows] == ["0", "0", "1", "0"]  # the empty one
 
 
