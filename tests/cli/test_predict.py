@@ -143,6 +143,8 @@ def test_what_became_of_each_photo_as_json(command, photos, bright_onnx, tmp_pat
     assert sorted(done.pop("seconds")) == ["predict", "read", "write"]
     assert done.pop("figure") == pytest.approx(0.5, abs=0.03)
     assert done.pop("expected_dice") == pytest.approx(1, abs=0.05)
+    assert 0 <= done.pop("estimated_dice") <= 1
+    assert done.pop("needs_review") in (True, False)
     assert done == {
         "file": "photos/sub/b.png", "status": "done", "height": 48, "width": 64, "files": ["masks/sub/b.png"],
     }  # fmt: skip
