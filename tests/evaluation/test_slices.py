@@ -100,7 +100,9 @@ def evaluation(dice, data="things", names=None, **values):
     for name, column in values.items():
         properties[:, list(PROPERTIES).index(name)] = column
     names = names or tuple(f"image_{index}" for index in range(N))
-    return Evaluation(data, "a", "test", "foreground", 0.5, (32, 32), names, Scores(rows, {}), None, properties=properties)
+    return Evaluation(
+        data, "a", "test", "foreground", 0.5, (32, 32), names, Scores(rows, {}), None, properties=properties
+    )
 
 
 NOISE = np.random.default_rng(0).normal(0, 0.02, N)

@@ -72,7 +72,7 @@ def test_the_metadata_come_back(narrow_onnx, tmp_path):
         PreprocessingConfig((32, 48), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
         OperatingPoint(0.37, 1.25, "valid"),
         PostProcessingConfig(0.01, True, True),
-        DataSummary("Katzen – 猫", {"train": 80, "valid": 10}, "ignore"),
+        data=DataSummary("Katzen – 猫", {"train": 80, "valid": 10}, "ignore"),
         scores={"valid": {"dice": {"mean": 0.875, "ci95": [0.85, 0.9]}}},
         licence="CC BY-SA 4.0 – ©",
         export={"precision": "float32"},

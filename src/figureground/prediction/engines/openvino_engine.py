@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,16 @@ SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
     "INFERENCE_PRECISION_HINT": "f32",  # its own choice is bfloat16 where the processor has it: other probabilities
 }
+
+
+@cache
+def _core() -> openvino.Core:
+    """One for the whole process, never let go.
+
+    The CPU plugin gives the thread that loads it a stack for signals and takes it away with the last core, in whichever
+    thread that happens; the next Ctrl-C in the first thread would then be a segmentation fault.
+    """
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -33,7 +44,7 @@ class OpenVinoEngine:
 
     def __init__(self, bundle: Path, size: tuple[int, int]) -> None:
         try:
-            network = openvino.Core().compile_model(bundle, "CPU", SETTINGS)
+            network = _core().compile_model(bundle, "CPU", SETTINGS)
         except (RuntimeError, UnicodeDecodeError) as error:  # the latter of a message that quotes a damaged name
             reason = str(error).strip().splitlines()[-1]
             raise FiguregroundError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
