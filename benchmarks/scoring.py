@@ -62,7 +62,7 @@ def main() -> None:
     results = measure(given)
     rows = [(r["what"], r["images"], f"{r['median_ms']:.2f}", f"{r['highest_ms']:.2f}") for r in results]
     print_table(("what", "images", "median ms", "highest ms"), rows)
-    write_results(given.json, "scoring", {"images": given.images, "data": given.data}, results)
+    write_results(given.json, "scoring", {"images": given.images, "data": Path(given.data).name}, results)
 
 
 if __name__ == "__main__":
