@@ -138,7 +138,9 @@ def _finish(run: Run, progress: bool) -> None:
     from figureground.evaluation import score_run
 
     typer.echo(score_run(run.folder, progress=progress).summary())
-    typer.echo(f"{run.folder}: model.safetensors, history.png, metrics.csv, config.yaml, test.json")
+    typer.echo(
+        f"{run.folder}: model.safetensors, report.html, history.png, metrics.csv, config.yaml, test.json, per_image.csv"
+    )
 
 
 @app.command()
