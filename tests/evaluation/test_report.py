@@ -14,8 +14,11 @@ from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, Tr
 from figureground.data import Sample, open_dataset
 from figureground.evaluation import evaluate, read_record, score_run, slices_of, write_report
 from figureground.evaluation.cases import EXTRA, MISSED, NOT_COUNTED, NOTHING, RIGHT, choose_cases, error_map
+from figureground.evaluation.evaluate import Fitted
 from figureground.evaluation.page import Plot, Section
 from figureground.evaluation.plots import draw_losses
+from figureground.evaluation.report_estimates import fitted_section
+from figureground.evaluation.scores import Tally, score_image
 from figureground.prediction import Member, Segmenter
 
 _spec = importlib.util.spec_from_file_location("chromium", Path(__file__).with_name("chromium.py"))
@@ -102,8 +105,24 @@ def test_pictures_have_words_and_lie_in_the_page(read):
     assert len(images) == 3 * 6 * 4
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
     assert images[0]["alt"].endswith(": the photograph")
-    assert len(read.all("svg")) == 7  # two curves, histogram, threshold, reliability, the extra one, slices
+    assert len(read.all("svg")) == 8  # two curves, histogram, threshold, reliability, estimates, the extra one, slices
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 5 and "viewbox" in svg for svg in read.all("svg"))
+
+
+def test_the_estimates_have_a_part(page, read):
+    assert "Quality without a mask" in read.text
+    assert "marked for review" in read.text
+    assert (page.parent / "report" / "risk-coverage.png").is_file()
+    assert "Fitted threshold" not in read.text  # the bundle holds defaults
+
+
+def test_what_was_fitted_stands_beside_the_headline():
+    scores = Tally(1)
+    scores.add(score_image(np.ones((8, 8), bool), np.ones((8, 8), np.float32), np.ones((8, 8), np.uint8)))
+    fitted = Fitted({"threshold": 0.4, "temperature": 1.25, "post_processing": {}}, scores.scores())
+    (section,) = fitted_section(fitted)
+    assert "threshold 0.4, temperature 1.25" in section.paragraphs[0]
+    assert "Dice of these images is 1.0000" in section.paragraphs[0]
 
 
 def test_nothing_is_loaded_from_elsewhere(page, read):

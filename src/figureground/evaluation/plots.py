@@ -107,6 +107,17 @@ def draw_reliability(found: Reliability) -> Figure:
     return figure
 
 
+def draw_risk_coverage(curve: Sequence[tuple[float, float]], by_chance: float) -> Figure:
+    """Mean risk (1 - Dice) of the images with the highest estimates, by their share of all."""
+    coverage, risk = zip(*curve, strict=True)
+    with canvas() as (figure, axes):
+        axes.plot(coverage, risk, color=BLUE, marker="o", ms=3, label="in the order of the estimates")
+        axes.axhline(by_chance, color=GREY, ls="--", label="by chance")
+        axes.set(xlabel="share of the masks that is kept", ylabel="mean of 1 - Dice", xlim=(0, 1.02), ylim=(0, None))
+        axes.legend(loc="lower right")
+    return figure
+
+
 def draw_losses(rows: Sequence[Mapping[str, float]]) -> Figure:
     """Both losses by epoch, from the rows of ``metrics.csv``."""
     return _by_epoch(rows, {"train": "train_loss", "valid": "valid_loss"}, "loss")

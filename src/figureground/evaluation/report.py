@@ -33,6 +33,7 @@ from figureground.evaluation.plots import (
     draw_valid_dice,
 )
 from figureground.evaluation.properties import PROPERTIES
+from figureground.evaluation.report_estimates import estimates_section, fitted_section
 from figureground.evaluation.scores import EMPTY_MASK_RULE, LEFT_OUT_RULE, METRICS, Scores
 from figureground.evaluation.slices import SLICE_METHOD, Slice, correlations_of
 from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD
@@ -98,6 +99,8 @@ def write_report(
         *_curves(record),
         _distribution(evaluation),
         *_operating_point(evaluation),
+        *fitted_section(evaluation.fitted),
+        *estimates_section(evaluation.quality),
         *more,
         _slices(evaluation, slices),
         _cases(evaluation, segmenter, dataset),
