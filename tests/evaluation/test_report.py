@@ -112,7 +112,7 @@ def test_pictures_have_words_and_lie_in_the_page(read):
 def test_the_estimates_have_a_part(page, read):
     assert "Quality without a mask" in read.text
     assert "marked for review" in read.text
-    assert (page.parent / "report" / "risk-coverage.png").is_file()
+    assert (page.parent / "report" / "risk_coverage.png").is_file()
     assert "Fitted threshold" not in read.text  # the bundle holds defaults
 
 
@@ -163,7 +163,16 @@ def test_what_it_says(read):
 
 def test_the_plots_are_there_as_files(page):
     names = sorted(path.stem for path in page.with_suffix("").iterdir())
-    assert names == ["cooled", "histogram", "losses", "reliability", "slices_properties", "threshold", "valid_dice"]
+    assert names == [
+        "cooled",
+        "histogram",
+        "losses",
+        "reliability",
+        "risk_coverage",
+        "slices_properties",
+        "threshold",
+        "valid_dice",
+    ]
     with Image.open(page.with_suffix("") / "histogram.png") as picture:
         assert picture.width > 500
 

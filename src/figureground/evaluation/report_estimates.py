@@ -41,7 +41,7 @@ def estimates_section(quality: QualityScores | None) -> Sequence[Section]:
         "estimates. It should fall; the dashed line is what leaving out images by chance gives."
     )
     plot = Plot(
-        "risk-coverage",
+        "risk_coverage",
         draw_risk_coverage(quality.curve, quality.aurc_random),
         f"Mean error of the masks that are kept, by their share: {quality.curve[0][1]:.3f} for the best "
         f"{quality.curve[0][0]:.0%}, {quality.curve[-1][1]:.3f} for all.",
