@@ -7,7 +7,7 @@ from figureground.evaluation.evaluate import Evaluation, batches, evaluate
 from figureground.evaluation.fit import Fit, fit_on_valid
 from figureground.evaluation.pictures import Case, draw_cases, show_prediction
 from figureground.evaluation.report import read_record, write_report
-from figureground.evaluation.run import score_run, write_json
+from figureground.evaluation.run import open_split, score_run, write_json
 from figureground.evaluation.slices import groups_of, known_metadata, read_metadata, slices_of
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "fit_on_valid",
     "groups_of",
     "known_metadata",
+    "open_split",
     "read_metadata",
     "read_record",
     "require_comparable",

@@ -32,8 +32,8 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
         FiguregroundError: the run holds no model, or its data no valid or test split.
     """
     config = parse(TrainConfig, read_settings(folder / "config.yaml"), str(folder / "config.yaml"))
-    member = _fitted(open_member(folder), _open(config.data, "valid"), progress)
-    segmenter, dataset = Segmenter(member), _open(config.data, "test")
+    member = _fitted(open_member(folder), open_split(config.data, "valid"), progress)
+    segmenter, dataset = Segmenter(member), open_split(config.data, "test")
     evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
     slices = slices_of(evaluation, known_metadata(evaluation))
@@ -45,7 +45,8 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     return evaluation
 
 
-def _open(data: DataConfig, split: Split) -> Dataset:
+def open_split(data: DataConfig, split: Split) -> Dataset:
+    """A split of the data that a configuration names."""
     return open_dataset(data.source, split, foreground=data.foreground, mask_threshold=data.mask_threshold)
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo
 from figureground.config import DataConfig
-from figureground.data import Dataset, Split, open_dataset
+from figureground.data import Dataset
 from figureground.errors import FiguregroundError
+from figureground.evaluation import open_split
 from figureground.export import gate
 from figureground.export.onnx import store_in_float16, to_onnx, write_info
 from figureground.export.quantize import quantize
@@ -65,7 +66,7 @@ def export(
         raise FiguregroundError(f"{target}: expected a name that ends in .onnx")
     bundle = original_bundle(source)
     reference = open_member(bundle)
-    valid = _open(data, "valid")
+    valid = open_split(data, "valid")
     with replacing(target) as partial:
         _convert(reference, partial, precision, data)
         engines = [name for name in ENGINES[".onnx"] if find_spec(name) is not None]
@@ -92,10 +93,6 @@ def original_bundle(source: str | Path) -> Path:
     return bundle
 
 
-def _open(data: DataConfig, split: Split) -> Dataset:
-    return open_dataset(data.source, split, foreground=data.foreground, mask_threshold=data.mask_threshold)
-
-
 def _convert(reference: Member, path: Path, precision: Precision, data: DataConfig) -> None:
     """Write the graph, without metadata."""
     assert isinstance(reference.engine, TorchEngine)  # what runs a .safetensors bundle
@@ -104,7 +101,7 @@ def _convert(reference: Member, path: Path, precision: Precision, data: DataConf
     if precision == "float16":
         store_in_float16(path)
     if precision == "int8":
-        quantize(path, path, _calibration(reference, _open(data, "train")))
+        quantize(path, path, _calibration(reference, open_split(data, "train")))
 
 
 def _calibration(reference: Member, dataset: Dataset) -> Iterator[NDArray[np.float32]]:

@@ -6,9 +6,9 @@ Averages are taken of logits, as nnU-Net does for its mirrored passes and its fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,8 @@ def _tiled(look: Callable[[Images], Logits], image: NDArray[np.uint8], tile: tup
     weights = np.outer(_ramp(height), _ramp(width))
     total = np.zeros(image.shape[:2], np.float32)
     places = list(product(tops, lefts))
-    for chunk in _chunks(places, BATCH_SIZE):
+    for start in range(0, len(places), BATCH_SIZE):
+        chunk = places[start : start + BATCH_SIZE]
         seen = look([image[top : top + height, left : left + width] for top, left in chunk])
         for (top, left), logits in zip(chunk, seen, strict=True):
             total[top : top + height, left : left + width] += logits * weights
@@ -110,9 +111,3 @@ def _coverage(starts: Sequence[int], tile: int, length: int) -> NDArray[np.float
     for start in starts:
         total[start : start + tile] += _ramp(tile)
     return total
-
-
-def _chunks(items: Iterable[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
