@@ -1,7 +1,7 @@
 """Random changes to training images, by Albumentations. No other module knows that library.
 
 ``report`` is the lab report's: on the image as it comes, before it is resized and normalised. ``strong`` works on the
-cache and gives images of the size that is trained.
+cache and gives images of the size that is trained; ``heavy`` is more of it, for trainings of many epochs.
 """
 
 from __future__ import annotations
@@ -55,10 +55,31 @@ def _strong(size: tuple[int, int]) -> Transforms:
     ]
 
 
+def _heavy(size: tuple[int, int]) -> Transforms:
+    return [
+        albumentations.HorizontalFlip(p=0.5),
+        albumentations.Rotate(limit=(-30, 30), border_mode=cv2.BORDER_REFLECT_101, p=0.4),
+        albumentations.RandomResizedCrop(
+            size, scale=(0.25, 1.0), ratio=(0.67, 1.5), area_for_downscale="image", p=0.85
+        ),
+        albumentations.Resize(*size, area_for_downscale="image"),  # those that were not cropped
+        albumentations.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.5, 1.5), (-0.06, 0.06), p=0.8),
+        albumentations.OneOf(
+            [
+                albumentations.ToGray(),
+                albumentations.GaussianBlur(blur_limit=(3, 5)),
+                albumentations.GaussNoise(std_range=(0.02, 0.08)),
+            ],
+            p=0.25,
+        ),
+    ]
+
+
 AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Transforms]] = {
     "none": _none,
     "report": _report,
     "strong": _strong,
+    "heavy": _heavy,
 }
 
 

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from torch import nn
 
 from figureground.errors import FiguregroundError
+from figureground.models.compact_fpn import CompactFPN
 from figureground.models.resnet34_unet import ResNet34UNet
 from figureground.models.unet import UNet
 
 MODELS: dict[str, type[nn.Module]] = {
     "unet": UNet,
     "resnet34_unet": ResNet34UNet,
+    "compact_fpn": CompactFPN,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class DoubleConvolution(nn.Sequential):
@@ -23,6 +24,35 @@ class DoubleConvolution(nn.Sequential):
         )
 
 
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions around a shortcut, which is a 1×1 convolution with batch norm where shapes change."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, kernel_size=3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels_out)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, kernel_size=1, stride=stride, bias=False),
+                nn.BatchNorm2d(channels_out),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        summed: Tensor = self.relu(residual + self.downsample(x))
+        return summed
+
+
+def residual_stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
+    """``blocks`` basic blocks, of which the first changes channels and size."""
+    first = BasicBlock(channels_in, channels_out, stride)
+    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out, 1) for _ in range(blocks - 1)))
+
+
 def initialise(module: nn.Module) -> None:
     """He initialisation (He et al. 2015) of every convolution below ``module``; batch norms start as the identity."""
     for layer in module.modules():
@@ -35,3 +65,12 @@ def initialise(module: nn.Module) -> None:
 def spatial_size(images: Tensor) -> tuple[int, int]:
     """The (height, width) of a batch (B, C, H, W)."""
     return images.shape[-2], images.shape[-1]
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column of (B, C, H, W) until H and W divide by ``multiple``."""
+    height, width = spatial_size(images)
+    bottom, right = -height % multiple, -width % multiple
+    if bottom or right:
+        images = functional.pad(images, (0, right, 0, bottom), mode="replicate")
+    return images

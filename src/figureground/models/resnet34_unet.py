@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from figureground.models.blocks import DoubleConvolution, initialise, spatial_size
+from figureground.models.blocks import DoubleConvolution, initialise, residual_stage, spatial_size
 from figureground.models.weights import imagenet_weights
 
 
@@ -70,35 +70,6 @@ class ResNet34Encoder(nn.Module):
         stage3 = self.layer3(stage2)  # (B, 256, H/16, W/16)
         stage4 = self.layer4(stage3)  # (B, 512, H/32, W/32)
         return stage1, stage2, stage3, stage4
-
-
-def residual_stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
-    """``blocks`` basic blocks, of which the first changes channels and size."""
-    first = BasicBlock(channels_in, channels_out, stride)
-    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out, 1) for _ in range(blocks - 1)))
-
-
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions around a shortcut, which is a 1×1 convolution with batch norm where shapes change."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels_out)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, kernel_size=3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels_out)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, kernel_size=1, stride=stride, bias=False),
-                nn.BatchNorm2d(channels_out),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        summed: Tensor = self.relu(residual + self.downsample(x))
-        return summed
 
 
 class UpBlock(nn.Module):

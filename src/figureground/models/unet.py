@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from figureground.models.blocks import DoubleConvolution, spatial_size
+from figureground.models.blocks import DoubleConvolution, pad_to_multiple, spatial_size
 
 
 class UNet(nn.Module):
@@ -60,12 +59,3 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         joined: Tensor = self.convolve(torch.cat([skip, self.up(x)], dim=1))
         return joined
-
-
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column of (B, C, H, W) until H and W divide by ``multiple``."""
-    height, width = spatial_size(images)
-    bottom, right = -height % multiple, -width % multiple
-    if bottom or right:
-        images = functional.pad(images, (0, right, 0, bottom), mode="replicate")
-    return images

@@ -17,12 +17,14 @@ from figureground.config import DataConfig, TrainConfig
 from figureground.data import Dataset, Split, open_dataset
 from figureground.data.augmentation import Augmentation
 from figureground.data.cache import DEFAULT_FOLDER, cached
+from figureground.data.copy_paste import paste_figure
 from figureground.data.dataset import Sample
 from figureground.preprocessing import Preprocessing
 
 Batch = tuple[Tensor, Tensor]
 """Normalised images (B, 3, H, W) float32 with channels last in memory, and label maps (B, H, W) uint8."""
 MOST_WORKERS = 8
+PASTING, PASTED = 1, 2  # streams of random numbers besides an image's own augmentation
 
 
 def open_for_training(config: DataConfig, preprocessing: Preprocessing, split: Split, progress: bool) -> Dataset:
@@ -48,9 +50,19 @@ class TrainingImages(TorchDataset[Sample]):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
+        seed = (self._config.seed, epoch, index)
+        sample = self._augmented(index, epoch, seed)
+        rng = np.random.default_rng((*seed, PASTING))
+        if rng.random() >= self._config.copy_paste:
+            return sample
+        other = self._augmented(int(rng.integers(len(self._dataset))), epoch, (*seed, PASTED))
+        return Sample(sample.name, *paste_figure(sample.image, sample.labels, other.image, other.labels, rng))
+
+    def _augmented(self, index: int, epoch: int, seed: tuple[int, ...]) -> Sample:
+        """An image at the size of the epoch, changed as ``seed`` says."""
         size = self._config.size_at(epoch)
         sample = self._dataset[index]
-        image, labels = self._augmentation_for(size)(sample.image, sample.labels, (self._config.seed, epoch, index))
+        image, labels = self._augmentation_for(size)(sample.image, sample.labels, seed)
         at_size = Preprocessing(size, self._preprocessing.resize)
         return Sample(sample.name, at_size.resize_image(image), at_size.resize_labels(labels))
 

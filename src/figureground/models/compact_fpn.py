@@ -1,0 +1,92 @@
+"""A small residual encoder with a feature pyramid: for plain processors, in int8 and in milliseconds."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from figureground.models.blocks import initialise, pad_to_multiple, residual_stage, spatial_size
+
+BLOCKS = (1, 2, 3, 4, 2)
+
+
+class CompactFPN(nn.Module):
+    """Residual stages at strides 2, 4, 8, 16 and 32 (He et al., "Deep Residual Learning", CVPR 2016) and a top-down
+    pathway with lateral connections (Lin et al., "Feature Pyramid Networks", CVPR 2017) back to ``head_stride``.
+
+    It has what int8 kernels are fast at and no more: 3×3 and 1×1 convolutions, ReLU, additions, nearest enlargement.
+
+    Args:
+        widths: channels of the five stages.
+        pyramid_widths: channels of the pathway at strides 32, 16, 8, 4 and 2.
+        head_stride: where the pathway ends, 2 or 4; its logits are enlarged bilinearly from there.
+
+    Input (B, 3, H, W) float with H, W >= 32; output (B, 1, H, W) logits.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (24, 48, 96, 160, 256),
+        pyramid_widths: tuple[int, ...] = (128, 96, 64, 48, 32),
+        head_stride: int = 2,
+    ) -> None:
+        super().__init__()
+        ends = len(widths) if head_stride == 2 else len(widths) - 1
+        self.stem = ConvolutionBN(3, widths[0], kernel_size=3, stride=2)
+        self.stages = nn.ModuleList(
+            [
+                residual_stage(*channels, blocks, stride=1 if index == 0 else 2)
+                for index, (channels, blocks) in enumerate(zip(pairwise((widths[0], *widths)), BLOCKS, strict=True))
+            ]
+        )
+        self.top = ConvolutionBN(widths[-1], pyramid_widths[0], kernel_size=1)
+        self.pathway = nn.ModuleList(
+            [
+                TopDownBlock(*channels, skip)
+                for channels, skip in zip(pairwise(pyramid_widths[:ends]), widths[-2::-1], strict=False)
+            ]
+        )
+        self.head = nn.Conv2d(pyramid_widths[ends - 1], 1, kernel_size=1)
+        initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = spatial_size(images)
+        x = self.stem(pad_to_multiple(images, 32))  # (B, 24, H/2, W/2), H and W now divide by 32
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)  # (B, 24, H/2, W/2) to (B, 256, H/32, W/32)
+        x = self.top(features.pop())  # (B, 128, H/32, W/32)
+        for block in self.pathway:
+            x = block(x, features.pop())  # up to (B, 32, H/2, W/2)
+        scale = -(-height // 32) * 32 // x.shape[-2]
+        logits = functional.interpolate(self.head(x), scale_factor=float(scale), mode="bilinear")  # (B, 1, H, W)
+        return logits[..., :height, :width]
+
+
+class ConvolutionBN(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, kernel_size, stride, padding=kernel_size // 2, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
+
+
+class TopDownBlock(nn.Module):
+    """Fewer channels, twice the size, the lateral connection added, one 3×3 convolution."""
+
+    def __init__(self, channels_in: int, channels_out: int, skip_channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels_in, channels_out, kernel_size=1)
+        self.lateral = nn.Conv2d(skip_channels, channels_out, kernel_size=1)
+        self.smooth = ConvolutionBN(channels_out, channels_out, kernel_size=3)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        enlarged = functional.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
+        merged: Tensor = self.smooth(enlarged + self.lateral(skip))
+        return merged
