@@ -24,7 +24,8 @@ ALLOWED = {
     "models": {"errors"},
     "bundle": {"config", "errors", "images", "onnx_metadata"},
     "data": {"preprocessing", "metrics"} | LEAVES,
-    "prediction": {"preprocessing", "bundle", "config", "models"} | LEAVES,
+    "pretrained": set(),
+    "prediction": {"preprocessing", "bundle", "config", "models", "pretrained"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
     "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "config"} | LEAVES,
     "training": {"data", "models", "losses", "metrics", "bundle", "config", "preprocessing"} | LEAVES,
@@ -41,6 +42,7 @@ TORCH_FREE = {
     "bundle",
     "onnx_metadata",
     "prediction",
+    "pretrained",
     "cli",
 }
 TORCH_ENGINE = "prediction/engines/torch_engine.py"

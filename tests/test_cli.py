@@ -108,7 +108,7 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
         (
             ["train", "--recipe", "mine"],
             1,
-            "mine: no such file, and no recipe of that name; recipes are: report, strong",
+            "mine: no such file, and no recipe of that name; recipes are: pets, report, strong",
         ),
         (["train", "--model", "vnet"], 1, "there is no model 'vnet'"),
         (["train", "--data", "nowhere"], 1, "nowhere: no such folder"),
@@ -117,7 +117,7 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
         (["train", "--resume", "nowhere", "--epochs", "3"], 1, "--resume goes on with the run's own config.yaml"),
         (["evaluate", "nowhere", "--data", "synthetic"], 1, "nowhere: no such model"),
         (["evaluate", "nowhere", "--data", "synthetic", "--split", "tests"], 1, "there is no split 'tests'"),
-        (["predict", "nowhere", "none.jpg"], 1, "nowhere is no model"),
+        (["predict", "nowhere", "none.jpg"], 1, "nowhere: no such model, photo or folder"),
         (["data", "oxford-pet", "--root", "nowhere"], 1, "nowhere: no such folder"),
         (["nothing"], 2, "No such command"),
     ],
@@ -145,11 +145,15 @@ def test_demo(tmp_path, monkeypatch):
         "model": {"name": "unet", "arguments": {"base_width": 4}},
         "preprocessing": {"size": [32, 32]}, "epochs": 1, "phases": [],
     })  # fmt: skip
-    from figureground.demo import run_demo
+    from figureground.demo import cut_out_example, train_small
 
     lines = []
+    cut_out_example(tmp_path, lines.append)
+    assert re.search(r"a cat, found in \d+\.\d s by the model in the box \(pets, ", lines[0])
+    with Image.open(tmp_path / "cat.png") as picture:
+        assert picture.size == (3 * 451 + 2 * 12, 300)
     for _ in range(2):  # a second time replaces the first
-        run_demo(tmp_path, False, lines.append)
+        train_small(tmp_path, False, lines.append)
     assert any("test Dice" in line for line in lines)
     assert (tmp_path / "prediction.png").is_file()
 

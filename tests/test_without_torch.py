@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import figureground
+from figureground import pretrained
 from figureground.data.synthetic import Synthetic
 
 ROOT = Path(__file__).parents[1]
@@ -129,13 +130,23 @@ def test_evaluate(python, place):
         (["predict", "model.onnx", "images", "--engine", "openvino"], "pip install 'figureground.openvino.'"),
         (["train", "--data", "."], r"this needs \w+, which is not installed: pip install 'figureground.train.'"),
         (["export", "model.safetensors", "--data", "."], r"this needs \w+, .* pip install 'figureground.train.'"),
-        (["demo"], r"this needs \w+, which is not installed: pip install 'figureground.train.'"),
     ],
 )
 def test_what_needs_more_says_so(python, place, arguments, message):
     output = command(python, place, *arguments, status=1)
     assert len(output.splitlines()) == 1
     assert re.search(message, output)
+
+
+def test_the_model_in_the_box(python, place):
+    """The demonstration's first half works, its second says what it needs."""
+    output = command(python, place, "demo", "--output", "demo", status=1)
+    assert "a cat, found in" in output
+    assert re.search(
+        r"this needs \w+, which is not installed: pip install 'figureground.train.'", output.splitlines()[-1]
+    )
+    assert "1 of 1 photos done" in command(python, place, "predict", pretrained.EXAMPLE, "--output", "cat")
+    assert "test Dice 0.9" in command(python, place, "models")
 
 
 def test_importing_the_package_needs_nothing(python, place):

@@ -223,8 +223,8 @@ def test_a_limit_of_pixels(command):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["photos"], 1, "photos is no model; expected a run folder or a bundle first, or --model FILE"),
-        ([], 1, "no model was named; expected a run folder or a bundle first"),
+        ([], 1, "no photo was given; expected files, folders, --list FILE or - for stdin"),
+        (["runs/none", "photos"], 1, "runs/none: no such model, photo or folder; models are run folders, bundles and"),
         (["MODEL"], 1, "no photo was given; expected files, folders, --list FILE or - for stdin"),
         (["none.onnx", "photos"], 1, "none.onnx: no such model; expected a run folder or a bundle"),
         (["--model", "runs/none", "photos"], 1, "runs/none: no such model"),

@@ -6,8 +6,13 @@ from figureground.models import MODELS, create_model
 from figureground.models.resnet34_unet import ResNet34Encoder
 
 # (name, arguments, parameters); the small ones keep the other tests fast
-FULL = [("unet", {}, 31_043_521), ("resnet34_unet", {}, 33_867_649)]
-CASES = [("unet", {"base_width": 8}), ("resnet34_unet", {})]
+FULL = [("unet", {}, 31_043_521), ("resnet34_unet", {}, 33_867_649), ("compact_fpn", {}, 4_729_817)]
+CASES = [
+    ("unet", {"base_width": 8}),
+    ("resnet34_unet", {}),
+    ("compact_fpn", {}),
+    ("compact_fpn", {"widths": [8, 16, 24, 32, 40], "pyramid_widths": [24, 16, 12, 8, 8], "head_stride": 4}),
+]
 SIZES = [(33, 47), (250, 333), (256, 256), (32, 32)]
 
 
@@ -95,7 +100,7 @@ def test_imagenet_weights_without_a_network(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("vnet", {}, "no model 'vnet'; expected one of: unet, resnet34_unet"),
+        ("vnet", {}, "no model 'vnet'; expected one of: unet, resnet34_unet, compact_fpn"),
         ("unet", {"width": 3}, "model 'unet' has no argument width; it has: base_width"),
     ],
 )

@@ -9,7 +9,7 @@ import os
 import sys
 
 # Importing them adds their commands.
-from figureground.cli import calibrate, compare, data, evaluate, export, predict, train  # noqa: F401
+from figureground.cli import calibrate, compare, data, evaluate, export, models, predict, train  # noqa: F401
 from figureground.cli.common import app, reporting_errors
 
 __all__ = ["app", "main", "reporting_errors"]

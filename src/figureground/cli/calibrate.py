@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from figureground.cli.common import MaskThresholdOption, app, data_of, needs, refuse_existing
+from figureground.errors import FiguregroundError
 
 if TYPE_CHECKING:
     from figureground.bundle import BundleInfo
@@ -39,8 +40,13 @@ def calibrate(
         from figureground.evaluation import fit_on_valid, write_json
         from figureground.prediction import open_member
         from figureground.prediction.member import bundle_path
+        from figureground.pretrained import pretrained_bundle
 
         bundle = bundle_path(model)
+        if bundle == pretrained_bundle(bundle.stem):
+            raise FiguregroundError(
+                f"{model} comes with the package and stays as it is; copy {bundle} and name the copy"
+            )
         source = data_of(model, data, foreground, mask_threshold)
         dataset = open_dataset(
             source.source, "valid", foreground=source.foreground, mask_threshold=source.mask_threshold

@@ -28,11 +28,16 @@ DEFAULT_OUTPUT = Path("masks")
 MODELS, LOOK, RESULTS, FILMS = "Models", "Quality", "Results", "Films"  # panels of the help
 InputsArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Photos, folders and films, or - for one photo on stdin; models (run folders, bundles) first."),
+    typer.Argument(help="Photos, folders and films, or - for one photo on stdin; models first, if any."),
 ]
 ModelOption = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", help="A run folder or bundle; several are averaged.", rich_help_panel=MODELS),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A run folder, bundle or name (default: pets); several are averaged.",
+        rich_help_panel=MODELS,
+    ),
 ]
 
 
@@ -114,14 +119,14 @@ def predict(
 
 
 def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | None) -> tuple[list[str], list[str]]:
-    """Models and what they shall look at; models may stand first among the inputs."""
+    """Models and what they shall look at; models may stand first among the inputs, and pets is there if none does."""
     from figureground.prediction.member import is_model
+    from figureground.pretrained import DEFAULT
 
-    first = next((i for i, name in enumerate(inputs) if not is_model(Path(name))), len(inputs))
+    first = next((i for i, name in enumerate(inputs) if not is_model(name)), len(inputs))
     found, sources = [*models, *inputs[:first]], list(inputs[first:])
-    if not found:
-        what = f"{inputs[0]} is no model" if inputs else "no model was named"
-        raise FiguregroundError(f"{what}; expected a run folder or a bundle first, or --model FILE")
+    if not found and sources:
+        _refuse_missing_model(sources[0])
     if list_file is not None:
         lines = sys.stdin.buffer.read() if str(list_file) == STDIN else list_file.read_bytes()
         sources += [os.fsdecode(line) for line in lines.splitlines() if line.strip()]
@@ -129,7 +134,20 @@ def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | 
         raise FiguregroundError("no photo was given; expected files, folders, --list FILE or - for stdin")
     if STDIN in sources and len(sources) > 1:
         raise FiguregroundError(f"{STDIN} is one photo on stdin, {len(sources)} sources were given; expected it alone")
-    return found, sources
+    return found or [DEFAULT], sources
+
+
+def _refuse_missing_model(first: str) -> None:
+    """A run folder with a slip of the pen must not be taken for a missing photo, and another model for it."""
+    from figureground.images import IMAGE_SUFFIXES
+    from figureground.prediction.film_reading import VIDEO_SUFFIXES
+    from figureground.pretrained import PRETRAINED
+
+    path = Path(first)
+    if first != STDIN and not path.exists() and path.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
+        raise FiguregroundError(
+            f"{path}: no such model, photo or folder; models are run folders, bundles and names ({', '.join(PRETRAINED)})"
+        )
 
 
 def _load(models: Sequence[str], engine: str | None, tta: bool, tile: float | None) -> Segmenter:

@@ -147,8 +147,9 @@ def _finish(run: Run, progress: bool) -> None:
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo"),
 ) -> None:
-    """Train a small U-Net on drawn data, score it and show a prediction; takes a minute or two."""
-    with needs("train"):
-        from figureground.demo import run_demo
+    """Cut out a cat with the model in the box, then train a small U-Net on drawn data; takes a minute or two."""
+    from figureground.demo import cut_out_example, train_small
 
-        run_demo(output, sys.stderr.isatty(), typer.echo)
+    cut_out_example(output, typer.echo)
+    with needs("train"):
+        train_small(output, sys.stderr.isatty(), typer.echo)

@@ -87,7 +87,7 @@ def original_bundle(source: str | Path) -> Path:
     Raises:
         FiguregroundError: there is none, or it is exported already.
     """
-    bundle = bundle_path(Path(source))
+    bundle = bundle_path(source)
     if bundle.suffix == ".onnx":
         raise FiguregroundError(f"{bundle} is exported already; give the run or the .safetensors it was made from")
     return bundle

@@ -14,6 +14,7 @@ from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, read_info
 from figureground.errors import FiguregroundError
 from figureground.prediction.engines import Engine, open_engine
 from figureground.preprocessing import Preprocessing
+from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 
 @dataclass(frozen=True)
@@ -38,35 +39,48 @@ class Member:
 
 
 def open_member(source: str | Path, engine: str | None = None) -> Member:
-    """The model in a run folder or a bundle file.
+    """The model in a run folder or a bundle file, or the one of that name in the package.
 
     Raises:
         FiguregroundError: there is none, it is another kind of file, or the engine is not installed.
     """
-    path = bundle_path(Path(source))
+    path = bundle_path(source)
     info = read_info(path)
     return Member(info, open_engine(path, info, engine), str(source))
 
 
-def is_model(path: Path) -> bool:
-    """Whether a path names a model rather than photos: a bundle by its suffix, a run folder by what it holds."""
-    return path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt") or (path / BUNDLE_IN_RUN).is_file()
+def is_model(source: str) -> bool:
+    """Whether this names a model rather than photos.
+
+    That is a bundle by its suffix, a run folder by what it holds, or a name of ``PRETRAINED`` unless photos have it.
+    """
+    path = Path(source)
+    is_bundle = path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt") or (path / BUNDLE_IN_RUN).is_file()
+    return is_bundle or (source in PRETRAINED and not path.exists())
 
 
-def bundle_path(path: Path) -> Path:
-    """The bundle that ``path`` is, or that the run folder ``path`` holds.
+def bundle_path(source: str | Path) -> Path:
+    """The bundle that ``source`` is, that the run folder ``source`` holds, or that has this name in the package.
+
+    A run folder or a file goes before a model of the package with its name.
 
     Raises:
         FiguregroundError: there is none.
     """
-    if path.is_dir():
-        if not (path / BUNDLE_IN_RUN).is_file():
-            raise FiguregroundError(
-                f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
-            )
+    path = Path(source)
+    if (path / BUNDLE_IN_RUN).is_file():
         return path / BUNDLE_IN_RUN
+    if str(source) in PRETRAINED and not path.is_file():
+        return pretrained_bundle(str(source))
+    if path.is_dir():
+        raise FiguregroundError(
+            f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
+        )
     if not path.is_file():
-        raise FiguregroundError(f"{path}: no such model; expected a run folder or a bundle (.safetensors, .onnx)")
+        raise FiguregroundError(
+            f"{path}: no such model; expected a run folder, a bundle (.safetensors, .onnx), "
+            f"or a name: {', '.join(PRETRAINED)}"
+        )
     if path.suffix in (".pth", ".pt", ".ckpt"):
         raise FiguregroundError(
             f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"

@@ -19,6 +19,7 @@ from figureground.prediction.member import Member, open_member
 from figureground.prediction.outputs import Prediction
 from figureground.prediction.views import BATCH_SIZE, Views, logit_maps, mean_map
 from figureground.preprocessing import Preprocessing, resized
+from figureground.pretrained import DEFAULT
 
 PIXELS_AT_ONCE = 2**25  # of photos that are held at the same time, unless a single one has more
 
@@ -125,11 +126,16 @@ def _chunks(images: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uin
         yield chunk
 
 
-def load(source: str | Path, *more: str | Path, engine: str | None = None, views: Views = Views()) -> Segmenter:  # noqa: B008
-    """A segmenter from a run folder or a bundle file, or from several, which are averaged.
+def load(
+    source: str | Path = DEFAULT,
+    *more: str | Path,
+    engine: str | None = None,
+    views: Views = Views(),  # noqa: B008 (frozen)
+) -> Segmenter:
+    """A segmenter from a run folder, a bundle file or a name, or from several, which are averaged.
 
     Args:
-        source: a run folder, a ``.safetensors`` or an ``.onnx`` file.
+        source: a run folder, a ``.safetensors`` or an ``.onnx`` file, or a model of the package, such as ``pets``.
         more: further ones, also of other architectures and sizes.
         engine: ``torch``, ``openvino`` or ``onnxruntime``; none: the fastest that is installed for each.
         views: how each model looks at a photo.

@@ -1,0 +1,196 @@
+"""The model in the box, from its data to its file: ``src/figureground/pretrained/pets.onnx``.
+
+    python benchmarks/train_pets.py --data DIR --native NATIVE --output runs/pets --results benchmarks/results --install
+
+Stages, each left out where its result is there, so the same command again goes on where it was stopped:
+
+1. train the recipe ``pets`` with ``--seed`` (``figureground train`` with the same settings does the same);
+2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
+3. export it in int8, through the gate on valid;
+4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
+5. time the network alone, one image at a time, and look at pictures without a pet.
+
+``--install`` puts the file into the package. All choices are made on valid; test is scored at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import print_table, write_results
+
+from figureground.bundle import read_info
+from figureground.config import DataConfig, TrainConfig, merge, parse, read_settings
+from figureground.data import open_dataset
+from figureground.evaluation import evaluate, score_run, write_json
+from figureground.export import export
+from figureground.export.onnx import write_info
+from figureground.prediction import load
+from figureground.prediction.engines import ENGINES
+from figureground.pretrained import pretrained_bundle
+from figureground.training import resume, train
+
+LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0)"
+TIMED = 100
+
+
+def settings_of(given: argparse.Namespace) -> TrainConfig:
+    """The recipe with what the command line changes."""
+    changes: dict[str, Any] = {"data": {"source": str(given.data)}, "seed": given.seed}
+    if given.epochs:
+        changes["epochs"] = given.epochs
+    return parse(TrainConfig, merge(read_settings("pets"), changes))
+
+
+def trained(config: TrainConfig, folder: Path) -> None:
+    """Stages 1 and 2."""
+    rows = rows_of(folder / "metrics.csv")
+    if len(rows) < config.epochs:
+        resumable = (folder / "last.ckpt").is_file()
+        if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
+            raise SystemExit("interrupted; the same command again goes on")
+    if not (folder / "test.json").is_file():
+        logging.info(score_run(folder).summary())
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def exported(folder: Path, data: DataConfig) -> Path:
+    """Stage 3, and the scores of the file itself in its metadata."""
+    path = folder / "model-int8.onnx"
+    if not path.is_file():
+        export(folder, path, data, precision="int8", say=logging.info)
+        figures = evaluate(load(path), open_dataset(data.source, "test")).to_json() | {"model": "pets"}  # not its path
+        info = read_info(path)
+        write_info(path, replace(info, licence=LICENCE, scores={**info.scores, "test": figures}))
+    return path
+
+
+def milliseconds(path: Path, engine: str) -> float:
+    """Of the network alone, batch 1: the median."""
+    member = load(path, engine=engine).members[0]
+    batch = member.preprocessing.normalise(
+        np.random.default_rng(0).integers(0, 256, (1, *member.preprocessing.size, 3), np.uint8)
+    )
+    times = []
+    for _ in range(TIMED + 10):
+        start = time.perf_counter()
+        member.engine.logits(batch)
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times[10:])
+
+
+def without_pets() -> dict[str, np.ndarray]:
+    """Pictures (H, W, 3) uint8 that show no cat and no dog."""
+    from skimage import data
+
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    pictures = {name: getattr(data, name)() for name in ("astronaut", "coffee", "rocket", "hubble_deep_field")}
+    return {**pictures, "noise": noise, "black": np.zeros((300, 400, 3), np.uint8)}
+
+
+def looked_at(path: Path) -> dict[str, Any]:
+    """What the model makes of pictures without a pet."""
+    found = {}
+    for name, image in without_pets().items():
+        prediction = load(path).predict(image)
+        found[name] = {
+            "figure": float(prediction.mask.mean()),
+            "estimated_dice": prediction.estimated_dice,
+            "needs_review": prediction.needs_review,
+        }
+    return found
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """The figures in a JSON file, which is made first where it has to be."""
+    if not path.is_file():
+        write_json(path, make())
+    return json.loads(path.read_text())
+
+
+def measured(given: argparse.Namespace, folder: Path, model: Path) -> dict[str, Any]:
+    """Stages 4 and 5."""
+    info = read_info(model)
+    rows = rows_of(folder / "metrics.csv")
+    results = {
+        "epochs": len(rows),
+        "hours": sum(float(row["seconds"]) for row in rows) / 3600,
+        "valid_dice": max(float(row["valid_dice"]) for row in rows),
+        "float32": json.loads((folder / "test.json").read_text()),
+        "int8": info.scores["test"],
+        "gate": info.export["gate"],
+        "megabytes": model.stat().st_size / 1e6,
+        "milliseconds": {engine: milliseconds(model, engine) for engine in ENGINES[".onnx"]},
+        "without_pets": looked_at(model),
+    }
+    if given.native:
+        dataset = open_dataset(given.native, "test")
+        results["native"] = kept(folder / "native.json", lambda: evaluate(load(model), dataset).to_json())
+    return results
+
+
+def print_results(results: dict[str, Any]) -> None:
+    def dice(figures: dict[str, Any]) -> str:
+        return "{:.4f} [{:.4f}, {:.4f}]".format(figures["dice"]["mean"], *figures["dice"]["ci95"])
+
+    rows = [(name, results[name]["n"], dice(results[name])) for name in ("float32", "int8")]
+    rows += [(f"{name}, fitted", results[name]["n"], dice(results[name]["fitted"])) for name in ("float32", "int8")]
+    if "native" in results:
+        rows.append(("int8, photos' own size", results["native"]["n"], dice(results["native"]["native"])))
+    print_table(("test", "n", "Dice"), rows)
+    print(
+        f"{results['megabytes']:.1f} MB, {results['epochs']} epochs in {results['hours']:.2f} hours; one image alone:"
+    )
+    print(", ".join(f"{engine} {value:.1f} ms" for engine, value in results["milliseconds"].items()))
+    seen = [
+        (name, f"{row['figure']:.1%}", f"{row['estimated_dice']:.2f}", "yes" if row["needs_review"] else "no")
+        for name, row in results["without_pets"].items()
+    ]
+    print_table(("no pet", "figure", "estimated Dice", "review"), seen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="an unpacked Oxford-IIIT Pet folder")
+    parser.add_argument("--native", type=Path, help="one with photographs at their own size")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="fewer, for a quick look")
+    parser.add_argument("--output", type=Path, default=Path("runs/pets"), help="of the run; the seed follows")
+    parser.add_argument("--results", type=Path, help="a folder for figures and curves")
+    parser.add_argument("--install", action="store_true", help="put the file into the package")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = settings_of(given)
+    folder = given.output.with_name(f"{given.output.name}{given.seed}")
+    trained(config, folder)
+    model = exported(folder, config.data)
+    results = measured(given, folder, model)
+    print_results(results)
+    if given.results:
+        name = f"pets-seed{given.seed}"
+        write_results(given.results / f"{name}.json", "train_pets", {"seed": given.seed}, results)
+        shutil.copy(folder / "history.png", given.results / f"{name}-history.png")
+        shutil.copy(folder / "metrics.csv", given.results / f"{name}-metrics.csv")
+    if given.install:
+        shutil.copy(model, pretrained_bundle("pets"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The models in the box: on photographs that they have never seen, and on pictures without what they look for."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from skimage import data
+from typer.testing import CliRunner
+
+import figureground
+from figureground.bundle import BUNDLE_IN_RUN, read_info
+from figureground.cli import app
+from figureground.export.gate import LIMITS
+from figureground.prediction.engines import ENGINES
+from figureground.prediction.member import bundle_path
+from figureground.pretrained import DEFAULT, EXAMPLE, PRETRAINED, pretrained_bundle
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def pets():
+    return figureground.load("pets")
+
+
+def region(*outline):
+    """The inside of a polygon drawn by hand on ``chelsea``, (300, 451)."""
+    picture = Image.new("1", (451, 300))
+    ImageDraw.Draw(picture).polygon(outline, fill=1)
+    return np.asarray(picture)
+
+
+SURELY_CAT = region((60, 20), (330, 20), (350, 120), (340, 220), (260, 285), (60, 285), (40, 140))
+SURELY_NOT = region((400, 60), (450, 20), (450, 180), (430, 180))
+
+
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
+def test_a_cat(engine):
+    mask = figureground.load("pets", engine=engine).predict(data.chelsea()).mask
+    assert mask[SURELY_CAT].mean() > 0.95
+    assert mask[SURELY_NOT].mean() < 0.05
+
+
+def without_pets():
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    pictures = {name: getattr(data, name)() for name in ("astronaut", "coffee")}
+    return {**pictures, "noise": noise, "black": np.zeros((300, 400, 3), np.uint8)}
+
+
+@pytest.mark.parametrize(("name", "picture"), without_pets().items())
+def test_no_pet_gives_no_mask_or_a_warning(pets, name, picture):
+    prediction = pets.predict(picture)
+    assert prediction.mask.mean() < 0.01 or prediction.needs_review
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_what_is_shipped(name):
+    bundle = pretrained_bundle(name)
+    info = read_info(bundle)
+    assert bundle.stat().st_size <= 8e6
+    assert info.licence
+    assert info.operating_point.fitted_on == info.quality.fitted_on == "valid"
+    engines = {row["engine"]: row for row in info.export["gate"]["engines"]}
+    for engine in ENGINES[".onnx"]:
+        assert -engines[engine]["dice_change"] <= LIMITS[info.export["precision"]]
+    assert info.scores["test"]["n"] == 3669
+    assert info.scores["test"]["fitted"]["dice"]["mean"] > 0.92
+    assert str(Path.home()) not in bundle.read_bytes().decode("latin-1")
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_its_card_and_the_command_say_what_the_file_says(name):
+    found = read_info(pretrained_bundle(name)).scores["test"]["fitted"]["dice"]
+    shown = "{:.4f} [{:.4f}, {:.4f}]".format(found["mean"], *found["ci95"])
+    assert shown in (ROOT / "docs" / "models" / f"{name}.md").read_text()
+    listed = CliRunner().invoke(app, ["models"])
+    assert listed.exit_code == 0
+    assert re.search(rf"^{name}: {PRETRAINED[name]}", listed.output, re.MULTILINE)
+    assert f"test Dice {shown}, n=3669" in listed.output
+
+
+def test_the_scores_are_those_of_the_file(pets, pets_256):
+    """On every twentieth image of test, within three standard errors of what was measured on all."""
+    dataset = figureground.open_dataset(pets_256, "test")
+    found = []
+    for index in range(0, len(dataset), 20):
+        sample = dataset[index]
+        mask = pets.predict(sample.image).mask
+        found.append(figureground.metrics.dice(*(np.array([c]) for c in _counts(mask, sample.mask)))[0])
+    stored = pets.members[0].info.scores["test"]["fitted"]["dice"]["mean"]
+    assert np.mean(found) == pytest.approx(stored, abs=3 * np.std(found) / np.sqrt(len(found)))
+
+
+def _counts(mask, truth):
+    return (mask & truth).sum(), (mask & ~truth).sum(), (~mask & truth).sum()
+
+
+def test_a_run_goes_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert bundle_path(DEFAULT) == pretrained_bundle(DEFAULT)
+    Path(DEFAULT).mkdir()  # of photographs, say
+    assert bundle_path(DEFAULT) == pretrained_bundle(DEFAULT)
+    (Path(DEFAULT) / BUNDLE_IN_RUN).touch()
+    assert bundle_path(DEFAULT) == Path(DEFAULT) / BUNDLE_IN_RUN
+
+
+def test_predict_without_naming_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pets").mkdir()
+    Path("pets/cat.jpg").write_bytes(EXAMPLE.read_bytes())
+    done = CliRunner().invoke(app, ["predict", "pets"])  # the folder of photographs, not the model
+    assert done.exit_code == 0, done.output
+    expected = figureground.load().predict(EXAMPLE).mask
+    with Image.open("masks/cat.png") as mask:
+        assert np.array_equal(np.asarray(mask) > 0, expected)
+
+
+def test_calibrating_it_is_refused():
+    done = CliRunner().invoke(app, ["calibrate", "pets", "--data", "synthetic"])
+    assert "pets comes with the package and stays as it is" in str(done.exception)
