@@ -163,6 +163,8 @@ class TrainConfig:
     augmentation: Literal["none", "report", "strong", "heavy"] = "report"
     copy_paste: float = 0.0
     """Share of the training images onto which the figure of another one is pasted."""
+    negatives: float = 0.0
+    """Share of the training images whose place a picture without a figure takes, made of backgrounds."""
     ema_decay: float | None = None
     """Decay per step of the exponential moving average of the weights, which is then what is scored and kept."""
     phases: tuple[Phase, ...] = ()
@@ -186,7 +188,9 @@ class TrainConfig:
         require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; expected a number above 0")
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; expected 0 or above")
         require(0 <= self.warmup < 1, f"warmup is {self.warmup}; expected a share of the steps, 0 to 1")
-        require(0 <= self.copy_paste <= 1, f"copy_paste is {self.copy_paste}; expected a share of the images, 0 to 1")
+        for name in ("copy_paste", "negatives"):
+            share = getattr(self, name)
+            require(0 <= share <= 1, f"{name} is {share}; expected a share of the images, 0 to 1")
         if self.ema_decay is not None:
             require(0 < self.ema_decay < 1, f"ema_decay is {self.ema_decay}; expected a number between 0 and 1")
         ends = [phase.until for phase in self.phases]

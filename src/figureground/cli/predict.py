@@ -146,7 +146,8 @@ def _refuse_missing_model(first: str) -> None:
     path = Path(first)
     if first != STDIN and not path.exists() and path.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
         raise FiguregroundError(
-            f"{path}: no such model, photo or folder; models are run folders, bundles and names ({', '.join(PRETRAINED)})"
+            f"{path}: no such model, photo or folder; models are run folders, bundles and "
+            f"names: {', '.join(PRETRAINED)}"
         )
 
 

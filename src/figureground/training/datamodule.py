@@ -19,12 +19,14 @@ from figureground.data.augmentation import Augmentation
 from figureground.data.cache import DEFAULT_FOLDER, cached
 from figureground.data.copy_paste import paste_figure
 from figureground.data.dataset import Sample
+from figureground.data.negatives import negative
+from figureground.labels import BACKGROUND
 from figureground.preprocessing import Preprocessing
 
 Batch = tuple[Tensor, Tensor]
 """Normalised images (B, 3, H, W) float32 with channels last in memory, and label maps (B, H, W) uint8."""
 MOST_WORKERS = 8
-PASTING, PASTED = 1, 2  # streams of random numbers besides an image's own augmentation
+CHOICES, PASTED = 1, 2  # streams of random numbers besides an image's own augmentation
 
 
 def open_for_training(config: DataConfig, preprocessing: Preprocessing, split: Split, progress: bool) -> Dataset:
@@ -51,17 +53,25 @@ class TrainingImages(TorchDataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         seed = (self._config.seed, epoch, index)
-        sample = self._augmented(index, epoch, seed)
-        rng = np.random.default_rng((*seed, PASTING))
+        rng = np.random.default_rng((*seed, CHOICES))
+        if rng.random() < self._config.negatives:
+            return self._augmented(self._negative(rng), epoch, seed)
+        sample = self._augmented(self._dataset[index], epoch, seed)
         if rng.random() >= self._config.copy_paste:
             return sample
-        other = self._augmented(int(rng.integers(len(self._dataset))), epoch, (*seed, PASTED))
+        other = self._augmented(self._any(rng), epoch, (*seed, PASTED))
         return Sample(sample.name, *paste_figure(sample.image, sample.labels, other.image, other.labels, rng))
 
-    def _augmented(self, index: int, epoch: int, seed: tuple[int, ...]) -> Sample:
-        """An image at the size of the epoch, changed as ``seed`` says."""
+    def _any(self, rng: np.random.Generator) -> Sample:
+        return self._dataset[int(rng.integers(len(self._dataset)))]
+
+    def _negative(self, rng: np.random.Generator) -> Sample:
+        size = self._preprocessing.size
+        return Sample("negative", negative(lambda: self._any(rng), rng, size), np.full(size, BACKGROUND, np.uint8))
+
+    def _augmented(self, sample: Sample, epoch: int, seed: tuple[int, ...]) -> Sample:
+        """A sample at the size of the epoch, changed as ``seed`` says."""
         size = self._config.size_at(epoch)
-        sample = self._dataset[index]
         image, labels = self._augmentation_for(size)(sample.image, sample.labels, seed)
         at_size = Preprocessing(size, self._preprocessing.resize)
         return Sample(sample.name, at_size.resize_image(image), at_size.resize_labels(labels))
