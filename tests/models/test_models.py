@@ -63,7 +63,9 @@ def test_an_image_alone_equals_itself_in_a_batch(name, arguments):
     model = create_model(name, arguments).eval()
     images = torch.randn(3, 3, 40, 56)
     with torch.inference_mode():
-        torch.testing.assert_close(model(images[1:2]), model(images)[1:2], rtol=1e-4, atol=1e-5)
+        alone, among = model(images[1:2]), model(images)[1:2]
+    # Without training nothing holds logits near 1: what rounding may do grows with them.
+    torch.testing.assert_close(alone, among, rtol=1e-4, atol=1e-5 * max(1.0, among.std().item()))
 
 
 def test_resnet_encoder_is_torchvisions():
