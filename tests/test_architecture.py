@@ -89,6 +89,8 @@ def test_torch_stays_in_the_torch_engine(path):
 def test_albumentations_stays_in_one_module():
     users = [p.name for p in SOURCES if any(n.split(".")[0] == "albumentations" for n in imported(p))]
     assert users == ["augmentation.py"]
+    users = [p.name for p in SOURCES if any(n.split(".")[0] == "albucore" for n in imported(p))]
+    assert users == ["pixels.py"]  # its own library of pixel functions
 
 
 def test_every_room_has_a_direction():

@@ -67,10 +67,14 @@ class Preprocessing:
         """A label map (H, W) uint8 at the network's size, by nearest pixel: no value is invented."""
         return resized(labels, *self.size, Image.Resampling.NEAREST)
 
+    def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What normalising multiplies the values 0 to 255 of each channel by, and then adds: (3,) each."""
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std, channels last in memory."""
-        scale = (1 / (255 * np.asarray(self.std))).astype(np.float32)
-        shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
+        scale, shift = self.scale_and_shift()
         n, height, width, _ = images.shape
         # Whole rows at once: numpy is six times slower where its innermost loop has the length of three channels.
         rows = images.reshape(n, height, width * 3).astype(np.float32)

@@ -2,9 +2,11 @@ import os
 import subprocess
 import sys
 
+import albumentations
 import numpy as np
 import pytest
 
+from figureground.data import augmentation as module
 from figureground.data.augmentation import AUGMENTATIONS, Augmentation
 
 SIZE = (48, 64)
@@ -113,6 +115,72 @@ def test_transforms_of_report_apply_independently():
         assert {(bool(a), bool(b)) for a, b in zip(first, second, strict=True)} == {
             (False, False), (False, True), (True, False), (True, True)
         }  # fmt: skip
+
+
+def coloured(height=64, width=80):
+    """Broad gradients of all hues with some noise: what a photograph is made of."""
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(x / 9 + phase) + np.cos(y / 7 - phase) for phase in (0, 2, 4)], axis=2)
+    rough = np.random.default_rng(5).normal(0, 6, waves.shape)
+    return np.clip(128 + 80 * waves + rough, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["report", "strong"])
+@pytest.mark.parametrize("image", [coloured(), sample(64, 80)[0]], ids=["coloured", "noise"])
+def test_the_same_pictures_as_albumentations_alone(name, image, monkeypatch):
+    """The same draws for the same seed, the same labels, and images that differ by rounding.
+
+    Saturation and contrast do not round the greys between (``pixels``): one level. Where a hue follows, that level can
+    move the pixel to the next of 180 hues, two degrees, which are up to 255 * 2 / 60 = 8.5 levels; factors of up to
+    1.3 behind it make 12 at the most.
+    """
+    labels = sample(64, 80)[1]
+    ours = Augmentation(name, (48, 56))
+    monkeypatch.setattr(module, "ColorJitter", albumentations.ColorJitter)
+    monkeypatch.setattr(module, "Rotate", albumentations.Rotate)
+    theirs = Augmentation(name, (48, 56))
+    differences = []
+    for seed in range(150):
+        new_image, new_labels = ours(image, labels, (seed,))
+        expected_image, expected_labels = theirs(image, labels, (seed,))
+        assert np.array_equal(new_labels, expected_labels)
+        differences.append(np.abs(new_image.astype(int) - expected_image.astype(int)))
+    levels = np.concatenate([each.ravel() for each in differences])
+    assert levels.max() <= 12
+    assert (levels > 0).mean() < 0.06
+    assert (levels > 1).mean() < 0.01
+
+
+def drawn_by_report(seeds):
+    """What each transform of ``report`` drew, for each seed: an empty dict where it left the image alone."""
+    image, labels = sample(8, 8)
+    augmentation = Augmentation("report", (8, 8))
+    transforms = augmentation._compose.transforms
+    for seed in range(seeds):
+        augmentation(image, labels, (seed,))
+        yield [dict(transform.params) for transform in transforms]
+
+
+def test_events_of_report_and_their_ranges():
+    drawn = list(drawn_by_report(1200))
+    events = np.array([[bool(params) for params in each] for each in drawn])
+    assert events.mean(0) == pytest.approx([0.5] * 4, abs=0.05)  # 3.5 standard deviations
+    assert np.abs(np.corrcoef(events.T) - np.eye(4)).max() < 0.1
+    _, contrast, jitter, rotation = zip(*drawn, strict=True)
+    matrices = [params["matrix"] for params in rotation if params]
+    ranges = {
+        (0.8, 1.2): [params["alpha"] for params in contrast if params],
+        (-51.0, 51.0): [params["beta"] for params in contrast if params],
+        (-15.0, 15.0): [np.degrees(np.arctan2(matrix[0, 1], matrix[0, 0])) for matrix in matrices],
+        (-0.5, 0.5): [params["hue"] for params in jitter if params],
+    }
+    for name in ("brightness", "contrast", "saturation"):
+        ranges[0.8, 1.2] += [params[name] for params in jitter if params]
+    for (low, high), values in ranges.items():
+        assert low <= min(values) < low + 0.03 * (high - low)
+        assert high >= max(values) > high - 0.03 * (high - low)
+        assert np.mean(values) == pytest.approx((low + high) / 2, abs=0.05 * (high - low))
+    assert len({tuple(params["order"]) for params in jitter if params}) == 24
 
 
 IMPORT = """

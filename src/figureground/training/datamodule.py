@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
@@ -153,9 +154,22 @@ class Collate:
 
     def __call__(self, samples: list[Sample]) -> Batch:
         """Stack and normalise; only here do images become floats."""
-        images = np.stack([sample.image for sample in samples])
-        labels = np.stack([sample.labels for sample in samples])
-        return torch.from_numpy(self._preprocessing.normalise(images)), torch.from_numpy(labels)
+        images = self._normalised([sample.image for sample in samples])
+        return images, torch.from_numpy(np.stack([sample.labels for sample in samples]))
+
+    def _normalised(self, images: list[NDArray[np.uint8]]) -> Tensor:
+        """What ``Preprocessing.normalise`` gives, to the bit, in half the time: (B, 3, H, W), channels last in memory.
+
+        One at a time and straight to its place: an image stays in the processor's cache between the passes.
+        """
+        height, width, channels = images[0].shape
+        scale, shift = (torch.from_numpy(each).repeat(width) for each in self._preprocessing.scale_and_shift())
+        # Of numpy, which asks for huge pages: a new batch in small ones, as torch has it, costs as much as normalising.
+        batch = np.empty((len(images), height, width * channels), np.float32)
+        for image, rows in zip(images, batch, strict=True):
+            np.copyto(rows, image.reshape(height, -1))
+            torch.from_numpy(rows).mul_(scale).add_(shift)
+        return torch.from_numpy(batch).view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
 def loaders(
