@@ -28,10 +28,10 @@ def drawn(side=96):
 
 
 def test_the_names():
-    assert sorted(AUGMENTATIONS) == ["none", "report", "strong"]
+    assert sorted(AUGMENTATIONS) == ["heavy", "none", "report", "strong"]
 
 
-@pytest.mark.parametrize("name", ["none", "report", "strong"])
+@pytest.mark.parametrize("name", ["none", "report", "strong", "heavy"])
 def test_the_same_seed_does_the_same(name):
     image, labels = sample()
     first, second = Augmentation(name, SIZE), Augmentation(name, SIZE)
@@ -43,7 +43,7 @@ def test_the_same_seed_does_the_same(name):
             assert np.array_equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize("name", ["report", "strong"])
+@pytest.mark.parametrize("name", ["report", "strong", "heavy"])
 def test_other_seeds_do_something_else(name):
     image, labels = sample()
     augmentation = Augmentation(name, SIZE)
@@ -59,7 +59,9 @@ def test_none_changes_nothing():
         assert np.array_equal(changed[1], labels)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("none", (40, 56)), ("report", (40, 56)), ("strong", SIZE)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("none", (40, 56)), ("report", (40, 56)), ("strong", SIZE), ("heavy", SIZE)]
+)
 def test_shapes_types_and_values(name, expected):
     image, labels = sample()
     before = image.copy(), labels.copy()
@@ -80,7 +82,7 @@ def overlap(image, labels):
     return (bright & figure).sum() / (bright | figure).sum()
 
 
-@pytest.mark.parametrize(("name", "least"), [("report", 0.93), ("strong", 0.85)])
+@pytest.mark.parametrize(("name", "least"), [("report", 0.93), ("strong", 0.85), ("heavy", 0.85)])
 def test_image_and_labels_move_together(name, least):
     image, labels = drawn()
     augmentation = Augmentation(name, (96, 96))
@@ -125,14 +127,14 @@ def coloured(height=64, width=80):
     return np.clip(128 + 80 * waves + rough, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["report", "strong"])
+@pytest.mark.parametrize(("name", "most"), [("report", 12), ("strong", 12), ("heavy", 13)])
 @pytest.mark.parametrize("image", [coloured(), sample(64, 80)[0]], ids=["coloured", "noise"])
-def test_the_same_pictures_as_albumentations_alone(name, image, monkeypatch):
+def test_the_same_pictures_as_albumentations_alone(name, most, image, monkeypatch):
     """The same draws for the same seed, the same labels, and images that differ by rounding.
 
     Saturation and contrast do not round the greys between (``pixels``): one level. Where a hue follows, that level can
-    move the pixel to the next of 180 hues, two degrees, which are up to 255 * 2 / 60 = 8.5 levels; factors of up to
-    1.3 behind it make 12 at the most.
+    move the pixel to the next of 180 hues, two degrees, which are up to 255 * 2 / 60 = 8.5 levels; factors behind it
+    of up to 1.3 make 12 at the most, those of ``heavy``, 1.5, make 13.
     """
     labels = sample(64, 80)[1]
     ours = Augmentation(name, (48, 56))
@@ -146,7 +148,7 @@ def test_the_same_pictures_as_albumentations_alone(name, image, monkeypatch):
         assert np.array_equal(new_labels, expected_labels)
         differences.append(np.abs(new_image.astype(int) - expected_image.astype(int)))
     levels = np.concatenate([each.ravel() for each in differences])
-    assert levels.max() <= 12
+    assert levels.max() <= most
     assert (levels > 0).mean() < 0.06
     assert (levels > 1).mean() < 0.01
 
