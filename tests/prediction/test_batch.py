@@ -22,6 +22,7 @@ class Everything:
     """Takes every pixel for figure, and counts the photos that it saw."""
 
     name = "everything"
+    lanes = 1
 
     def __init__(self):
         self.seen = 0
@@ -169,6 +170,7 @@ from figureground.prediction.shelf import Shelf
 
 class Half:
     name = "half"
+    lanes = 1
     def logits(self, batch):
         return np.linspace(-9, 9, 256, dtype=np.float32) + np.zeros((len(batch), 256, 256), np.float32)
 

@@ -18,6 +18,7 @@ class Brightness:
     """An engine with a known answer: ten times the mean of the normalised channels."""
 
     name = "brightness"
+    lanes = 1
 
     def __init__(self):
         self.batches = []

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from figureground.errors import FiguregroundError
-from figureground.images import read_image
-from figureground.prediction.matting import Grid, alpha_model, alpha_of, foreground_of, local_colours, tile_alpha
+from figureground.images import read_image, strips
+from figureground.prediction.matting import Grid, Rows, alpha_model, alpha_of, foreground_of, local_colours, tile_alpha
 
 Background = tuple[int, int, int] | NDArray[np.uint8]
 """A colour, RGB 0 to 255, or an image (H, W, 3) of any size."""
 
 
-def cutout(image: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float = 0.5) -> NDArray[np.uint8]:
+def cutout(image: NDArray[np.uint8], probability: Rows, threshold: float = 0.5) -> NDArray[np.uint8]:
     """The figure with a soft edge and its own colours: ``refine_alpha`` and ``estimate_foreground`` in one pass.
 
     Args:
         image: (H, W, 3) uint8.
-        probability: (H, W), 0 to 1.
+        probability: (H, W), 0 to 1, of which a few hundred rows are taken at a time.
         threshold: the probability of the edge.
 
     Returns:
@@ -31,14 +31,16 @@ def cutout(image: NDArray[np.uint8], probability: NDArray[np.float32], threshold
     colours, prior = grid.sample(image), grid.sample(probability)
     model = alpha_model(grid, colours, prior, threshold)
     means = local_colours(grid, colours, alpha_of(model, colours, prior, threshold))
-    rgba = np.zeros((*probability.shape, 4), np.uint8)
-    for tile in grid.tiles():
-        alpha = tile_alpha(grid, model, tile, image[tile], probability[tile], threshold)
-        rgba[tile][..., 3] = np.round(alpha * 255)
-        if alpha.min() == 1:
-            rgba[tile][..., :3] = image[tile]
-        elif alpha.max() > 0:
-            rgba[tile][..., :3] = foreground_of(grid.enlarge(means, tile), image[tile], alpha)
+    rgba = np.zeros((*image.shape[:2], 4), np.uint8)
+    for band in grid.bands():
+        nearby = probability[band]
+        for tile in grid.tiles(band):
+            alpha = tile_alpha(grid, model, tile, image[tile], nearby[:, tile[1]], threshold)
+            rgba[tile][..., 3] = np.round(alpha * 255)
+            if alpha.min() == 1:
+                rgba[tile][..., :3] = image[tile]
+            elif alpha.max() > 0:
+                rgba[tile][..., :3] = foreground_of(grid.enlarge(means, tile), image[tile], alpha)
     return rgba
 
 
@@ -64,9 +66,9 @@ def composite(rgba: NDArray[np.uint8], background: Background) -> NDArray[np.uin
             raise FiguregroundError(f"background colour {background}; expected three numbers from 0 to 255")
         behind = np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
     blended = np.empty((height, width, 3), np.uint8)
-    for tile in Grid.over(rgba).tiles():  # the products need two bytes: tile by tile they need few
-        alpha = rgba[tile][..., 3:].astype(np.uint16)
-        blended[tile] = (rgba[tile][..., :3] * alpha + behind[tile] * (255 - alpha) + 127) // 255
+    for rows in strips(height, width):  # the products need two bytes: some rows at a time they need few
+        alpha = rgba[rows][..., 3:].astype(np.uint16)
+        blended[rows] = (rgba[rows][..., :3] * alpha + behind[rows] * (255 - alpha) + 127) // 255
     return blended
 
 
