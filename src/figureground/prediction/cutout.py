@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +28,29 @@ def cutout(image: NDArray[np.uint8], probability: Rows, threshold: float = 0.5) 
     Returns:
         (H, W, 4) uint8 RGBA, alpha not multiplied in. Pieces without any of the figure are (0, 0, 0, 0).
     """
+    return np.concatenate([rgba for _, rgba in cutout_bands(image, probability, threshold)])
+
+
+def cutout_bands(
+    image: NDArray[np.uint8], probability: Rows, threshold: float
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """A ``cutout``, some rows at a time: which they are, and the rows."""
     grid = Grid.over(image)
     colours, prior = grid.sample(image), grid.sample(probability)
     model = alpha_model(grid, colours, prior, threshold)
     means = local_colours(grid, colours, alpha_of(model, colours, prior, threshold))
-    rgba = np.zeros((*image.shape[:2], 4), np.uint8)
     for band in grid.bands():
-        nearby = probability[band]
-        for tile in grid.tiles(band):
-            alpha = tile_alpha(grid, model, tile, image[tile], nearby[:, tile[1]], threshold)
-            rgba[tile][..., 3] = np.round(alpha * 255)
+        pixels, nearby = image[band], probability[band]
+        rgba = np.zeros((*pixels.shape[:2], 4), np.uint8)
+        for tile in grid.tiles_of(band):
+            columns = tile[1]
+            alpha = tile_alpha(grid, model, tile, pixels[:, columns], nearby[:, columns], threshold)
+            rgba[:, columns, 3] = np.round(alpha * 255)
             if alpha.min() == 1:
-                rgba[tile][..., :3] = image[tile]
+                rgba[:, columns, :3] = pixels[:, columns]
             elif alpha.max() > 0:
-                rgba[tile][..., :3] = foreground_of(grid.enlarge(means, tile), image[tile], alpha)
-    return rgba
+                rgba[:, columns, :3] = foreground_of(grid.enlarge(means, tile), pixels[:, columns], alpha)
+        yield band, rgba
 
 
 def composite(rgba: NDArray[np.uint8], background: Background) -> NDArray[np.uint8]:
@@ -58,18 +67,24 @@ def composite(rgba: NDArray[np.uint8], background: Background) -> NDArray[np.uin
         FiguregroundError: a colour that is not three numbers from 0 to 255, an array that is no image.
     """
     height, width = rgba.shape[:2]
+    behind = backdrop(background, height, width)
+    return np.concatenate([blended(rgba[rows], behind[rows]) for rows in strips(height, width)])
+
+
+def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint8]:
+    """A background (H, W, 3) of a photo's size, as ``composite`` takes it."""
     if isinstance(background, np.ndarray):
         picture = ImageOps.fit(Image.fromarray(read_image(background)), (width, height), Image.Resampling.BICUBIC)
-        behind = np.asarray(picture)
-    else:
-        if len(background) != 3 or not all(0 <= value <= 255 for value in background):
-            raise FiguregroundError(f"background colour {background}; expected three numbers from 0 to 255")
-        behind = np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
-    blended = np.empty((height, width, 3), np.uint8)
-    for rows in strips(height, width):  # the products need two bytes: some rows at a time they need few
-        alpha = rgba[rows][..., 3:].astype(np.uint16)
-        blended[rows] = (rgba[rows][..., :3] * alpha + behind[rows] * (255 - alpha) + 127) // 255
-    return blended
+        return np.asarray(picture)
+    if len(background) != 3 or not all(0 <= value <= 255 for value in background):
+        raise FiguregroundError(f"background colour {background}; expected three numbers from 0 to 255")
+    return np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
+
+
+def blended(rgba: NDArray[np.uint8], behind: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Some rows (n, W, 4) of a cut-out over those of a background, (n, W, 3)."""
+    alpha = rgba[..., 3:].astype(np.uint16)  # the products need two bytes
+    return np.asarray((rgba[..., :3] * alpha + behind * (255 - alpha) + 127) // 255, np.uint8)
 
 
 def parse_background(text: str) -> Background:

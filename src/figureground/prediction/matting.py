@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,10 +81,15 @@ class Grid:
         for top in range(0, self.height, TILE):
             yield slice(top, min(top + TILE, self.height))
 
-    def tiles(self, rows: slice) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of the pieces of a band."""
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of the photo, piece by piece."""
+        for band in self.bands():
+            yield from self.tiles_of(band)
+
+    def tiles_of(self, band: slice) -> Iterator[tuple[slice, slice]]:
+        """The pieces of a band."""
         for left in range(0, self.width, TILE):
-            yield rows, slice(left, min(left + TILE, self.width))
+            yield band, slice(left, min(left + TILE, self.width))
 
     def enlarge(self, samples: Floats, tile: tuple[slice, slice]) -> list[Floats]:
         """Each channel of (c, h, w), bilinear, in a tile of the photo."""
@@ -116,7 +120,7 @@ def refine_alpha(image: Pixels, probability: Floats, threshold: float = 0.5) -> 
     grid = Grid.over(image)
     model = alpha_model(grid, grid.sample(image), grid.sample(probability), threshold)
     alpha = np.empty(probability.shape, np.float32)
-    for tile in chain.from_iterable(map(grid.tiles, grid.bands())):
+    for tile in grid.tiles():
         alpha[tile] = tile_alpha(grid, model, tile, image[tile], probability[tile], threshold)
     return alpha
 
@@ -137,7 +141,7 @@ def estimate_foreground(image: Pixels, alpha: Floats) -> Pixels:
     grid = Grid.over(image)
     means = local_colours(grid, grid.sample(image), grid.sample(alpha))
     foreground = np.empty_like(image)
-    for tile in chain.from_iterable(map(grid.tiles, grid.bands())):
+    for tile in grid.tiles():
         foreground[tile] = foreground_of(grid.enlarge(means, tile), image[tile], alpha[tile])
     return foreground
 

@@ -14,7 +14,7 @@ from PIL import Image
 from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import FiguregroundError
 from figureground.images import strips, write_grey, write_image
-from figureground.prediction.cutout import Background, composite, cutout, parse_background
+from figureground.prediction.cutout import Background, backdrop, blended, cutout_bands, parse_background
 from figureground.prediction.polygons import Polygon, find_polygons
 from figureground.prediction.postprocessing import post_process
 from figureground.prediction.quality import estimate_dice, expected_dice, features
@@ -79,11 +79,13 @@ class Prediction:
         """
         if isinstance(background, str):
             background = parse_background(background)
-        return Image.fromarray(self._cut_out(background))
-
-    def _cut_out(self, background: Background | None) -> NDArray[np.uint8]:
-        rgba = cutout(self.image, self._cleaned(), self.threshold)
-        return rgba if background is None else composite(rgba, background)
+        height, width, _ = self.image.shape
+        behind = None if background is None else backdrop(background, height, width)
+        picture = Image.new("RGBA" if behind is None else "RGB", (width, height))
+        for band, rgba in cutout_bands(self.image, self._cleaned(), self.threshold):
+            rows = rgba if behind is None else blended(rgba, behind[band])
+            picture.paste(Image.fromarray(rows), (0, band.start))
+        return picture
 
     def _cleaned(self) -> NDArray[np.float32] | Restored:
         """The probability, but certain where post-processing has overruled it."""
@@ -122,7 +124,7 @@ class Prediction:
         if kind == "overlay":
             return lay_over(self.image, self.mask)
         if kind == "cutout":
-            return self._cut_out(background)
+            return np.asarray(self.cutout(background))
         raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def _grey(self, kind: str) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
@@ -148,10 +150,10 @@ class Prediction:
         """
         if kind in GREY:
             write_grey(path, self._grey(kind), *self.mask.shape)
-        elif kind == "overlay":
-            write_image(path, self.overlay(), profile)
+        elif kind in COLOURED:
+            write_image(path, self.overlay() if kind == "overlay" else self.cutout(background), profile)
         else:
-            write_image(path, self.picture(kind, background), profile)
+            raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def save(self, path: str | Path) -> None:
         """Write the mask, 0 and 255, as the format that the suffix names (PNG keeps it exactly).
