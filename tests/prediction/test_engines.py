@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -220,3 +222,25 @@ def test_threads_get_their_own_answers(by_hand, engine, photos):
         answers = list(threads.map(running.logits, batches))
     for index, answer in enumerate(answers):
         np.testing.assert_array_equal(answer, np.full((1 + index % 3, 32, 48), index, np.float32))
+
+
+FIRST_AT_ONCE = """
+import sys, threading
+from pathlib import Path
+import openvino
+from figureground.prediction.engines.openvino_engine import OpenVinoEngine
+OpenVinoEngine(Path(sys.argv[1]), (32, 48), many=True)
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(4)
+def first():
+    barrier.wait()
+    openvino.Type.f32.to_dtype()
+threads = [threading.Thread(target=first) for _ in range(4)]
+[thread.start() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_threads_do_not_wait_for_each_other_for_ever(by_hand, attempt):
+    """Without what the engine does beforehand, 12 of 25 attempts hung."""
+    subprocess.run([sys.executable, "-c", FIRST_AT_ONCE, str(by_hand)], check=True, timeout=60)

@@ -53,8 +53,8 @@ class OpenVinoEngine:
             reason = str(error).strip().splitlines()[-1]
             raise FiguregroundError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
         expect_shapes(bundle, size, _shapes(network.inputs), _shapes(network.outputs))
-        # Its first call anywhere loads NumPy behind a lock and waits for Python's own meanwhile: two threads that make it
-        # at once, as those of ``many`` do, wait for each other for ever.
+        # Its first call anywhere loads NumPy behind a lock and waits for Python's own meanwhile: two threads that make
+        # it at once, as those of ``many`` do, wait for each other for ever.
         network.inputs[0].get_element_type().to_dtype()
         self.lanes = network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
