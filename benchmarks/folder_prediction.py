@@ -5,7 +5,8 @@ be faster. Ours reads, resizes, predicts, enlarges, encodes and writes, once as 
 (``predict_files``) and once as the command from its start to its end, in a process whose compiled modules are kept, as
 they are where the package was installed. The plain loop is what a user of segmentation_models.pytorch would write: the
 same network in torch, float32, one image at a time. They take turns, round after round, and the medians count; the
-first round, which also brings the photographs into memory, does not. The target is 85% of the network alone for the command.
+first round, which also brings the photographs into memory, does not. The target is 85% of the network
+alone for the command.
 
     python benchmarks/folder_prediction.py --model model-int8.onnx --safetensors RUN/model.safetensors \
         --photos DIR/images --json benchmarks/results/folder_prediction.json
