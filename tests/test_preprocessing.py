@@ -3,7 +3,15 @@ import pytest
 import torch
 
 from figureground import preprocessing
-from figureground.preprocessing import Preprocessing, resized, resized_strips, sigmoid, tensor_to_image
+from figureground.preprocessing import (
+    Preprocessing,
+    Restored,
+    resized,
+    resized_above,
+    resized_strips,
+    sigmoid,
+    tensor_to_image,
+)
 
 IMAGENET = Preprocessing((32, 48), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -127,3 +135,34 @@ def test_strips_equal_the_whole(small, large, monkeypatch):
     strips = list(resized_strips(logits, *large))
     assert [rows.start for rows, _ in strips] == list(range(0, large[0], 7))
     np.testing.assert_allclose(np.concatenate([strip for _, strip in strips]), whole, atol=2e-5)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 501), slice(0, 3), slice(200, 231), slice(490, 501)])
+def test_rows_equal_those_of_the_whole(rows):
+    logits = np.random.default_rng(0).normal(size=(32, 40)).astype(np.float32)
+    whole = sigmoid(resized(logits, 501, 300))
+    np.testing.assert_allclose(Restored(logits, (501, 300))[rows], whole[rows], atol=1e-5)
+
+
+def test_where_a_map_is_above_a_threshold():
+    """Between 0 and 8 at four places, as above: 0, 2, 6, 8."""
+    logits = np.array([[0, 8]], np.float32)
+    found = {threshold: resized_above(logits, 1, 4, threshold)[0].tolist() for threshold in (-1, 1.9, 2, 7, 8)}
+    assert found == {
+        -1: [True] * 4,
+        1.9: [False, True, True, True],
+        2: [False, False, True, True],
+        7: [False, False, False, True],
+        8: [False] * 4,
+    }
+
+
+@pytest.mark.parametrize("large", [(32, 40), (33, 40), (501, 300), (70, 1000), (20, 300), (300, 20), (7, 9), (1, 1)])
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_a_mask_is_where_the_probability_is_above_the_threshold(large, threshold, monkeypatch):
+    logits = resized(np.random.default_rng(0).normal(scale=3, size=(8, 8)).astype(np.float32), 32, 40)
+    monkeypatch.setattr(preprocessing, "STRIP", 7 * large[1])
+    restored = Restored(logits, large)
+    certain = np.abs(restored[:] - threshold) > 1e-5
+    np.testing.assert_array_equal((restored > threshold)[certain], (restored[:] > threshold)[certain])
+    assert certain.mean() > 0.99 or large == (1, 1)

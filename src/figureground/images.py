@@ -9,8 +9,7 @@ import os
 import tempfile
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from figureground.errors import FiguregroundError
+from figureground.png import encode_grey
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 HEIF_SUFFIXES = (".heic", ".heif")
@@ -162,9 +162,9 @@ def read_profile(source: str | Path | bytes) -> bytes | None:
     return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
 
-def strips(height: int, width: int) -> Iterator[slice]:
+def strips(height: int, width: int, pixels: int = STRIP) -> Iterator[slice]:
     """The rows of a picture, some at a time: for steps that would otherwise need copies of the whole."""
-    step = max(1, STRIP // width)
+    step = max(1, pixels // width)
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 
@@ -256,19 +256,21 @@ def _umask() -> int:
     return mask
 
 
-def write_image(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], profile: bytes | None = None) -> None:
+def write_image(
+    path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16] | Image.Image, profile: bytes | None = None
+) -> None:
     """Write grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) uint8, or grey (H, W) uint16, as the suffix says.
 
     Args:
         path: the file.
-        pixels: what is written.
+        pixels: what is written, or Pillow's picture of it.
         profile: the ICC profile of its colours.
 
     Raises:
         FiguregroundError: a suffix that cannot hold it, a picture too large for the format, or a full disk.
     """
     path = Path(path)
-    picture = Image.fromarray(pixels)
+    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     suffix = path.suffix.lower()
     if suffix not in WRITABLE_SUFFIXES.get(picture.mode, ()):
         expected = ", ".join(WRITABLE_SUFFIXES[picture.mode])
@@ -280,11 +282,18 @@ def write_image(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]
         raise FiguregroundError(
             f"{path} would be {picture.width}×{picture.height}; {suffix} holds up to {most} pixels in a direction"
         )
-    # Colours at the default level take three times as long, for files a fifth smaller. Of masks zlib need only look for
-    # runs: that takes half as long, and the files are no larger.
-    strategy = zlib.Z_RLE if picture.mode == "L" else zlib.Z_DEFAULT_STRATEGY
-    with replacing(path) as partial:
-        picture.save(partial, icc_profile=profile, quality=92, compress_level=1, compress_type=strategy)
+    with replacing(path) as partial:  # colours at the default level take three times as long, for a fifth less
+        picture.save(partial, icc_profile=profile, quality=92, compress_level=1)
+
+
+def write_grey(path: Path, rows: Iterable[NDArray[Any]], height: int, width: int) -> None:
+    """Write a PNG file of one channel, (H, W) uint8 or uint16, from strips of its rows.
+
+    Raises:
+        FiguregroundError: the folder cannot be written to, or the disk is full.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.writelines(encode_grey(rows, height, width))
 
 
 def encode_image(pixels: NDArray[np.uint8] | NDArray[np.uint16], profile: bytes | None = None) -> bytes:

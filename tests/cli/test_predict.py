@@ -183,6 +183,7 @@ class Slope:
     """Logits that rise from left to right, whatever the photo: -15.5, -14.5 ... 15.5."""
 
     name = "slope"
+    lanes = 1
 
     def logits(self, batch):
         return np.broadcast_to(np.arange(32, dtype=np.float32) - 15.5, batch[:, 0].shape)

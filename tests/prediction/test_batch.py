@@ -22,6 +22,7 @@ class Everything:
     """Takes every pixel for figure, and counts the photos that it saw."""
 
     name = "everything"
+    lanes = 1
 
     def __init__(self):
         self.seen = 0
@@ -130,6 +131,69 @@ def test_results_that_cannot_be_written_fail_before_the_network_runs(photos, tmp
     assert engine.seen == 0
 
 
+def test_photos_are_read_while_the_models_load(photos, tmp_path, monkeypatch):
+    read, begun = batch.read_image, threading.Event()
+    monkeypatch.setattr(batch, "read_image", lambda path: (begun.set(), read(path))[1])
+    loads = []
+
+    def load():
+        loads.append(begun.wait(10))
+        return segmenter(Everything())
+
+    outcomes = list(predict_files(load, find_jobs([photos]), Shelf(tmp_path / "out")))
+    assert statuses(outcomes) == ["done"] * 20
+    assert loads == [True]
+
+
+def test_models_that_cannot_be_loaded_end_the_batch(photos, tmp_path):
+    def load():
+        raise FiguregroundError("no such model")
+
+    threads = threading.active_count()
+    with pytest.raises(FiguregroundError, match="no such model"):
+        list(predict_files(load, find_jobs([photos]), Shelf(tmp_path / "out")))
+    assert threading.active_count() == threads
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_are_judged_if_that_is_wanted(photos, tmp_path):
+    (outcome,) = predict_files(
+        segmenter(Everything()), find_jobs([photos / "00.png"]), Shelf(tmp_path / "out"), judge=False
+    )
+    assert (outcome.figure, outcome.expected_dice, outcome.estimated_dice, outcome.needs_review) == (
+        1,
+        None,
+        None,
+        None,
+    )
+
+
+class TwoLanes(Everything):
+    """Counts how many threads ask at once."""
+
+    lanes = 2
+
+    def __init__(self):
+        super().__init__()
+        self.asking, self.most, self.lock = 0, 0, threading.Lock()
+
+    def logits(self, batch):
+        with self.lock:
+            self.asking += 1
+            self.most = max(self.most, self.asking)
+        time.sleep(0.02)
+        with self.lock:
+            self.asking -= 1
+        return super().logits(batch)
+
+
+def test_every_lane_of_an_engine_has_work(photos, tmp_path):
+    engine = TwoLanes()
+    outcomes = list(predict_files(segmenter(engine), find_jobs([photos]), Shelf(tmp_path / "out")))
+    assert [outcome.job for outcome in outcomes] == find_jobs([photos])
+    assert (engine.most, engine.seen) == (2, 20)
+
+
 @pytest.mark.parametrize(("at_once", "most"), [(0.9, 1), (4, 11), (1000, 40)])
 def test_a_bounded_number_of_photos_is_in_memory(photos, tmp_path, monkeypatch, at_once, most):
     """So many are read ahead, half as many predicted, so many written; a photo above the bound is alone."""
@@ -169,6 +233,7 @@ from figureground.prediction.shelf import Shelf
 
 class Half:
     name = "half"
+    lanes = 1
     def logits(self, batch):
         return np.linspace(-9, 9, 256, dtype=np.float32) + np.zeros((len(batch), 256, 256), np.float32)
 
@@ -182,9 +247,9 @@ for name in ("small", "large"):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux reports them")
-@pytest.mark.parametrize(("kinds", "most"), [("mask,probability", 11), ("overlay,cutout", 15)])
+@pytest.mark.parametrize(("kinds", "most"), [("mask,probability", 9), ("overlay,cutout", 11)])
 def test_memory_for_a_large_photo(tmp_path, kinds, most):
-    """Bytes a pixel: the photo 3, its probability 4, the mask 1, a picture 4 and in part 3 more; others are strips."""
+    """Bytes a pixel: the photo 3, while it is decoded 4 more; then the mask 1 and a picture 4. Others are strips."""
     sizes = {"small": (60, 40), "large": (4500, 3000)}
     for name, size in sizes.items():
         Image.new("RGB", size, "green").save(tmp_path / f"{name}.jpg")

@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -10,7 +13,7 @@ from figureground.bundle import METADATA_KEY, BundleInfo
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
 from figureground.errors import FiguregroundError
 from figureground.prediction import open_member
-from figureground.prediction.engines import ENGINES, open_engine
+from figureground.prediction.engines import ENGINES, FEW, open_engine
 
 INFO = BundleInfo(preprocessing=PreprocessingConfig((32, 48)))
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
@@ -187,3 +190,57 @@ def test_a_model_that_is_no_longer_known_runs_all_the_same(tmp_path):
     segmenter = load(write_onnx(tmp_path / "old.onnx", {METADATA_KEY: text}))
     assert segmenter.threshold == 0.9
     assert segmenter.predict(IMAGES[0]).mask.shape == (32, 48)
+
+
+@pytest.mark.parametrize(
+    ("photos", "name", "chosen"),
+    [
+        (None, None, "openvino"),
+        (1, None, "onnxruntime"),
+        (FEW, None, "onnxruntime"),
+        (FEW + 1, None, "openvino"),
+        (1, "openvino", "openvino"),
+    ],
+)
+def test_for_a_few_photos_the_engine_that_starts_first(by_hand, photos, name, chosen):
+    assert load(by_hand, engine=name, photos=photos).engine == chosen
+
+
+def test_for_a_few_photos_any_engine_that_is_installed(by_hand, monkeypatch):
+    install(monkeypatch, "openvino")
+    assert open_engine(by_hand, INFO, photos=1).name == "openvino"
+
+
+@pytest.mark.parametrize("photos", [1, 100])
+@pytest.mark.parametrize("engine", ON_ONNX)
+def test_threads_get_their_own_answers(by_hand, engine, photos):
+    """Of each of many batches, of several sizes, asked for by more threads than the engine has lanes."""
+    running = open_member(by_hand, engine, photos).engine
+    assert running.lanes >= 1
+    batches = [np.full((1 + index % 3, 3, 32, 48), index, np.float32) for index in range(200)]
+    with ThreadPoolExecutor(running.lanes + 2) as threads:
+        answers = list(threads.map(running.logits, batches))
+    for index, answer in enumerate(answers):
+        np.testing.assert_array_equal(answer, np.full((1 + index % 3, 32, 48), index, np.float32))
+
+
+FIRST_AT_ONCE = """
+import sys, threading
+from pathlib import Path
+import openvino
+from figureground.prediction.engines.openvino_engine import OpenVinoEngine
+OpenVinoEngine(Path(sys.argv[1]), (32, 48), many=True)
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(4)
+def first():
+    barrier.wait()
+    openvino.Type.f32.to_dtype()
+threads = [threading.Thread(target=first) for _ in range(4)]
+[thread.start() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_threads_do_not_wait_for_each_other_for_ever(by_hand, attempt):
+    """Without what the engine does beforehand, 12 of 25 attempts hung."""
+    subprocess.run([sys.executable, "-c", FIRST_AT_ONCE, str(by_hand)], check=True, timeout=60)

@@ -23,6 +23,7 @@ from figureground.prediction.shelf import Shelf
 
 class Brightness:
     name = "brightness"
+    lanes = 1
 
     def logits(self, batch):
         return 10 * batch.mean(axis=1)

@@ -78,6 +78,7 @@ def test_an_empty_mask_needs_review():
 
 class Faint:
     name = "faint"
+    lanes = 1
 
     def logits(self, batch):
         return np.full(batch[:, 0].shape, 0.5, np.float32)

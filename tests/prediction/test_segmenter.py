@@ -12,12 +12,15 @@ from figureground.errors import FiguregroundError
 from figureground.models import create_model
 from figureground.prediction import Member, Segmenter, load_state_dict
 from figureground.prediction.engines.torch_engine import TorchEngine, read_state_dict
+from figureground.prediction.outputs import PICTURES
+from figureground.preprocessing import Restored
 
 
 class Brightness:
     """An engine with a known answer: ten times the mean of the normalised channels."""
 
     name = "brightness"
+    lanes = 1
 
     def __init__(self):
         self.batches = []
@@ -188,3 +191,24 @@ def test_the_engine_takes_other_widths():
     model = ModelConfig("unet", {"base_width": 4})
     engine = TorchEngine(model, create_model("unet", {"base_width": 4}).state_dict(), "here")
     assert engine.logits(np.zeros((2, 3, 40, 56), np.float32)).shape == (2, 40, 56)
+
+
+@pytest.mark.parametrize("kind", ["mask", "overlay", "cutout", "probability"])
+def test_pictures_from_rows_equal_those_of_the_whole(kind, tmp_path):
+    """What makes its probability by rows, and what has all of it."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (300, 530, 3), np.uint8)
+    logits = np.linspace(-9, 9, 48 * 48, dtype=np.float32).reshape(48, 48)
+    by_rows = Prediction(image, Restored(logits, image.shape[:2]))
+    whole = Prediction(image, by_rows.probability)
+    np.testing.assert_allclose(by_rows.picture(kind).astype(int), whole.picture(kind), atol=1)
+    by_rows.write(kind, tmp_path / f"picture{PICTURES[kind]}")
+    if PICTURES[kind] == ".png":
+        with Image.open(tmp_path / "picture.png") as written:
+            np.testing.assert_array_equal(np.asarray(written), by_rows.picture(kind))
+
+
+def test_an_overlay_is_the_same_as_an_array_and_as_a_picture():
+    image = np.random.default_rng(0).integers(0, 256, (300, 530, 3), np.uint8)
+    prediction = Prediction(image, np.linspace(0, 1, 530, dtype=np.float32)[None].repeat(300, 0))
+    np.testing.assert_array_equal(np.asarray(prediction.overlay()), prediction.picture("overlay"))

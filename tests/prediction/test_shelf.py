@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 from pycocotools.coco import COCO
 
-from figureground import Prediction
+from figureground import Prediction, images
 from figureground.errors import FiguregroundError
 from figureground.prediction import shelf as shelf_module
 from figureground.prediction.jobs import Job
@@ -168,15 +168,11 @@ def test_a_photo_is_never_replaced(tmp_path):
 
 
 def test_a_full_disk_fails_the_picture_and_leaves_nothing_of_it(prediction, tmp_path, monkeypatch):
-    save = Image.Image.save
+    def full(strips, height, width):
+        yield b"half"
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    def full(picture, path, *arguments, **settings):
-        if "mask" in Path(path).parts:
-            Path(path).write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save(picture, path, *arguments, **settings)
-
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(images, "encode_grey", full)
     shelf = Shelf(tmp_path, ("mask", "overlay"))
     with pytest.raises(FiguregroundError, match=r"a\.png could not be written \(No space left on device\)"):
         shelf.put(job(), prediction)

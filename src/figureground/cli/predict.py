@@ -102,18 +102,17 @@ def predict(
     kinds = save.replace(" ", "").split(",")
     behind = parse_background(background) if background else None
     given = {"keep_largest": keep_largest, "fill_holes": fill_holes, "min_area": min_area}
-    segmenter = _load(models, engine, tta, tile)
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    segmenter.post_processing = replace(segmenter.post_processing, **changes)
+    changes = {key: value for key, value in given.items() if value is not None}
+    load = _Load(models, engine, tta, tile, changes)
     if sources == [STDIN]:
-        _from_stdin(segmenter, kinds, behind)
+        _from_stdin(load(1), kinds, behind)
         return
     films, photos = _films_apart(sources)
     if films and len(films) * len(kinds) + len(photos) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
         raise FiguregroundError(f"{output} names one film, but more was asked for; expected a folder as --output")
-    well = [_film(segmenter, film, output, kinds, behind, smoothing, overwrite) for film in films]
+    well = [_film(load(), film, output, kinds, behind, smoothing, overwrite) for film in films]
     if photos:
-        well.append(_photos(segmenter, photos, Shelf(output, kinds, behind), overwrite, json_file))
+        well.append(_photos(load, photos, Shelf(output, kinds, behind), overwrite, json_file))
     if not all(well):
         raise typer.Exit(1)
 
@@ -151,12 +150,34 @@ def _refuse_missing_model(first: str) -> None:
         )
 
 
-def _load(models: Sequence[str], engine: str | None, tta: bool, tile: float | None) -> Segmenter:
+class _Load:
+    """Loads the models once, when they are needed."""
+
+    def __init__(
+        self, models: Sequence[str], engine: str | None, tta: bool, tile: float | None, changes: Mapping[str, Any]
+    ) -> None:
+        from figureground.prediction.member import bundle_path
+
+        for model in models:
+            bundle_path(Path(model))  # refuses what is no model at once
+        self._given = models, engine, tta, tile, changes
+        self._segmenter: Segmenter | None = None
+
+    def __call__(self, photos: int | None = None) -> Segmenter:
+        """The segmenter; ``photos`` is how many it will be shown, if that is known."""
+        if self._segmenter is None:
+            models, engine, tta, tile, changes = self._given
+            self._segmenter = _load(models, engine, tta, tile, photos)
+            self._segmenter.post_processing = replace(self._segmenter.post_processing, **changes)
+        return self._segmenter
+
+
+def _load(models: Sequence[str], engine: str | None, tta: bool, tile: float | None, photos: int | None) -> Segmenter:
     from figureground.prediction import Views, load
 
     scales = (1.0,) if tile is None else (1.0, tile)
     with needs("train"):
-        return load(*models, engine=engine, views=Views(tta, scales))
+        return load(*models, engine=engine, views=Views(tta, scales), photos=photos)
 
 
 def _films_apart(sources: Sequence[str]) -> tuple[list[Path], list[Path]]:
@@ -229,9 +250,7 @@ def _film_of_kind(
     )
 
 
-def _photos(
-    segmenter: Segmenter, photos: Sequence[Path], shelf: Shelf, overwrite: bool, json_file: Path | None
-) -> bool:
+def _photos(load: _Load, photos: Sequence[Path], shelf: Shelf, overwrite: bool, json_file: Path | None) -> bool:
     """A batch: each photo reported, and a summary; whether all went well."""
     from tqdm import tqdm
 
@@ -242,12 +261,14 @@ def _photos(
     start = time.perf_counter()
     outcomes: list[Outcome] = []
     bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
-    with closing(predict_files(segmenter, jobs, shelf, overwrite=overwrite)) as done, bar:
+    done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=json_file is not None)
+    with closing(done), bar:
         for outcome in done:
             outcomes.append(outcome)
             bar.update()
             if outcome.status == "failed":
                 bar.write(f"skipped: {outcome.message}", file=sys.stderr)
+    segmenter = load()
     counted: Counter[str] = Counter(outcome.status for outcome in outcomes)
     seconds = time.perf_counter() - start
     if json_file:

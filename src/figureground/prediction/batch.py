@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from threading import Semaphore
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 from figureground.errors import FiguregroundError
 from figureground.images import pixel_count, read_image
 from figureground.prediction.jobs import Job
+from figureground.prediction.outputs import Prediction
 from figureground.prediction.segmenter import Segmenter
 from figureground.prediction.shelf import Shelf
 from figureground.prediction.views import BATCH_SIZE
 
 READERS = 2
+READ_AHEAD = 2 * BATCH_SIZE
 PIXELS_AT_ONCE = 2**26  # of photos that are read and not yet written: bounds the memory
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ class Outcome:
 
 
 def predict_files(
-    segmenter: Segmenter, jobs: Sequence[Job], shelf: Shelf, *, overwrite: bool = False
+    segmenter: Segmenter | Callable[[], Segmenter],
+    jobs: Sequence[Job],
+    shelf: Shelf,
+    *,
+    overwrite: bool = False,
+    judge: bool = True,
 ) -> Generator[Outcome, None, None]:
     """Put the results of each photo on the shelf; a broken one is reported and the others are done.
 
@@ -69,10 +75,11 @@ def predict_files(
     alone, so the same call continues a batch that was interrupted, and two processes may share a folder.
 
     Args:
-        segmenter: the models.
+        segmenter: the models, or what loads them: the first photos are read meanwhile.
         jobs: the photos.
         shelf: where the results go; it is closed at the end, also of an interruption.
         overwrite: also do photos whose results are there.
+        judge: also estimate how good each mask is, which takes about as long as to read the photo.
 
     Yields:
         The outcome of each job, in order.
@@ -80,19 +87,25 @@ def predict_files(
     Raises:
         FiguregroundError: a result would replace a photo, or the shelf's folder cannot be made.
     """
-    shelf.open(jobs)
-    readers, writers = ThreadPoolExecutor(READERS), ThreadPoolExecutor(1)
+    readers = ThreadPoolExecutor(READERS)
+    pools = [readers]
     try:
-        read = _ahead(readers, lambda job: _read(job, shelf, overwrite), jobs, lambda job: pixel_count(job.source))
-        pending: deque[tuple[Outcome | Future[Outcome], int]] = deque()
-        for batch in _batches(read):
-            pending.extend(_predicted(segmenter, batch, shelf, writers))
-            while len(pending) > BATCH_SIZE or sum(pixels for _, pixels in pending) > PIXELS_AT_ONCE:
-                yield _settled(pending.popleft()[0])
+        read = _Ahead(readers, lambda job: _read(job, shelf, overwrite), jobs)
+        loaded = segmenter if isinstance(segmenter, Segmenter) else segmenter()
+        shelf.open(jobs)
+        work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
+        workers = ThreadPoolExecutor(loaded.lanes + 1)  # one more: the network never waits for a picture to be written
+        pools.append(workers)
+        pending: deque[tuple[Future[list[Outcome]], int]] = deque()
+        for batch in _batches(read, BATCH_SIZE // min(2, loaded.lanes)):
+            pixels = sum(entry.pixels for entry in batch if isinstance(entry, _Photo))
+            pending.append((workers.submit(work.do, batch), pixels))
+            while len(pending) > loaded.lanes + 1 or sum(pixels for _, pixels in pending) > PIXELS_AT_ONCE:
+                yield from pending.popleft()[0].result()
         while pending:
-            yield _settled(pending.popleft()[0])
+            yield from pending.popleft()[0].result()
     finally:
-        for pool in (readers, writers):
+        for pool in pools:
             pool.shutdown(cancel_futures=True)
         shelf.close()
 
@@ -120,68 +133,87 @@ def _read(job: Job, shelf: Shelf, overwrite: bool) -> _Photo | Outcome:
         return Outcome(job, "failed", str(error))
 
 
-def _predicted(
-    segmenter: Segmenter, batch: list[_Photo | Outcome], shelf: Shelf, writers: ThreadPoolExecutor
-) -> Iterator[tuple[Outcome | Future[Outcome], int]]:
-    """The outcomes of a batch in order, with the pixels of photos that are still being written. It empties the batch.
+@dataclass(frozen=True)
+class _Work:
+    """From photos to files: what each of some threads does with a batch."""
 
-    Here and below nothing keeps a photo that has been passed on: a single one can have a gigabyte behind it.
-    """
-    photos = [entry for entry in batch if isinstance(entry, _Photo)]
-    start = time.perf_counter()
-    maps = segmenter.logit_maps([photo.image for photo in photos]) if photos else []
-    share = (time.perf_counter() - start) / max(1, len(photos))
-    while batch:
-        entry = batch.pop(0)
-        if isinstance(entry, Outcome):
-            yield entry, 0
-        else:
-            yield writers.submit(_write, segmenter, entry, maps.pop(0), share, shelf), entry.pixels
+    segmenter: Segmenter
+    shelf: Shelf
+    judge: bool
+    turn: Semaphore
+    """To use the network."""
+
+    def do(self, batch: list[_Photo | Outcome]) -> list[Outcome]:
+        """The outcomes of a batch in order. It empties the batch.
+
+        Here and below nothing keeps a photo that has been passed on: a single one can have a gigabyte behind it.
+        """
+        with self.turn:
+            start = time.perf_counter()
+            images = [entry.image for entry in batch if isinstance(entry, _Photo)]
+            maps = self.segmenter.logit_maps(images) if images else []
+            share = (time.perf_counter() - start) / max(1, len(images))
+        del images
+        outcomes = []
+        while batch:
+            entry = batch.pop(0)
+            outcomes.append(entry if isinstance(entry, Outcome) else self._write(entry, maps.pop(0), share))
+            del entry
+        return outcomes
+
+    def _write(self, photo: _Photo, logits: NDArray[np.float32], share: float) -> Outcome:
+        start = time.perf_counter()
+        prediction = self.segmenter.prediction(photo.image, logits)
+        try:
+            self.shelf.put(photo.job, prediction)
+        except FiguregroundError as error:
+            return Outcome(photo.job, "failed", str(error))
+        outcome = Outcome(
+            photo.job,
+            "done",
+            files=self.shelf.files(photo.job),
+            seconds={"read": photo.seconds, "predict": share, "write": time.perf_counter() - start},
+            size=prediction.mask.shape,
+            figure=np.count_nonzero(prediction.mask) / prediction.mask.size,
+        )
+        return _judged(outcome, prediction) if self.judge else outcome
 
 
-def _write(segmenter: Segmenter, photo: _Photo, logits: NDArray[np.float32], share: float, shelf: Shelf) -> Outcome:
-    start = time.perf_counter()
-    prediction = segmenter.prediction(photo.image, logits)
-    try:
-        shelf.put(photo.job, prediction)
-    except FiguregroundError as error:
-        return Outcome(photo.job, "failed", str(error))
-    height, width = photo.image.shape[:2]
-    return Outcome(
-        photo.job,
-        "done",
-        files=shelf.files(photo.job),
-        seconds={"read": photo.seconds, "predict": share, "write": time.perf_counter() - start},
-        size=(height, width),
-        figure=np.count_nonzero(prediction.mask) / (height * width),
+def _judged(outcome: Outcome, prediction: Prediction) -> Outcome:
+    """With what can be said of the mask without the true one."""
+    return replace(
+        outcome,
         expected_dice=prediction.expected_dice,
         estimated_dice=prediction.estimated_dice,
         needs_review=prediction.needs_review,
     )
 
 
-def _settled(outcome: Outcome | Future[Outcome]) -> Outcome:
-    return outcome if isinstance(outcome, Outcome) else outcome.result()
+class _Ahead:
+    """Photos in order, read ahead by a pool, from now on, as long as their pixels are within bounds."""
+
+    def __init__(self, pool: ThreadPoolExecutor, read: Callable[[Job], _Photo | Outcome], jobs: Iterable[Job]) -> None:
+        self._pool, self._read, self._jobs = pool, read, deque(jobs)
+        self._waiting: deque[tuple[Future[_Photo | Outcome], int]] = deque()
+        self._pixels = 0
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._jobs and len(self._waiting) < READ_AHEAD:
+            added = pixel_count(self._jobs[0].source)
+            if self._waiting and self._pixels + added > PIXELS_AT_ONCE:
+                return
+            self._waiting.append((self._pool.submit(self._read, self._jobs.popleft()), added))
+            self._pixels += added
+
+    def __iter__(self) -> Iterator[_Photo | Outcome]:
+        while self._waiting:
+            self._pixels -= self._waiting[0][1]
+            yield self._waiting.popleft()[0].result()
+            self._fill()
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], weigh: Callable[[T], int]
-) -> Iterator[R]:
-    """What a function makes of items, in order, made ahead by a pool as long as their weights are within bounds."""
-    waiting: deque[tuple[Future[R], int]] = deque()
-    weight = 0
-    for item in items:
-        added = weigh(item)
-        while waiting and (weight + added > PIXELS_AT_ONCE or len(waiting) >= 2 * BATCH_SIZE):
-            weight -= waiting[0][1]
-            yield waiting.popleft()[0].result()
-        waiting.append((pool.submit(function, item), added))
-        weight += added
-    while waiting:
-        yield waiting.popleft()[0].result()
-
-
-def _batches(entries: Iterable[_Photo | Outcome]) -> Iterator[list[_Photo | Outcome]]:
+def _batches(entries: Iterable[_Photo | Outcome], size: int) -> Iterator[list[_Photo | Outcome]]:
     """As many photos at once as make a batch for the network, fewer where they are large."""
     batch: list[_Photo | Outcome] = []
     pixels = 0
@@ -189,7 +221,7 @@ def _batches(entries: Iterable[_Photo | Outcome]) -> Iterator[list[_Photo | Outc
         batch.append(entry)
         pixels += entry.pixels if isinstance(entry, _Photo) else 0
         del entry
-        if len(batch) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE // 2:
+        if len(batch) == size or pixels >= PIXELS_AT_ONCE // 2:
             yield batch
             batch, pixels = [], 0
     if batch:

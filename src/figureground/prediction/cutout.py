@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,37 +10,47 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from figureground.errors import FiguregroundError
-from figureground.images import read_image
-from figureground.prediction.matting import Grid, alpha_model, alpha_of, foreground_of, local_colours, tile_alpha
+from figureground.images import read_image, strips
+from figureground.prediction.matting import Grid, Rows, alpha_model, alpha_of, foreground_of, local_colours, tile_alpha
 
 Background = tuple[int, int, int] | NDArray[np.uint8]
 """A colour, RGB 0 to 255, or an image (H, W, 3) of any size."""
 
 
-def cutout(image: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float = 0.5) -> NDArray[np.uint8]:
+def cutout(image: NDArray[np.uint8], probability: Rows, threshold: float = 0.5) -> NDArray[np.uint8]:
     """The figure with a soft edge and its own colours: ``refine_alpha`` and ``estimate_foreground`` in one pass.
 
     Args:
         image: (H, W, 3) uint8.
-        probability: (H, W), 0 to 1.
+        probability: (H, W), 0 to 1, of which a few hundred rows are taken at a time.
         threshold: the probability of the edge.
 
     Returns:
         (H, W, 4) uint8 RGBA, alpha not multiplied in. Pieces without any of the figure are (0, 0, 0, 0).
     """
+    return np.concatenate([rgba for _, rgba in cutout_bands(image, probability, threshold)])
+
+
+def cutout_bands(
+    image: NDArray[np.uint8], probability: Rows, threshold: float
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """A ``cutout``, some rows at a time: which they are, and the rows."""
     grid = Grid.over(image)
     colours, prior = grid.sample(image), grid.sample(probability)
     model = alpha_model(grid, colours, prior, threshold)
     means = local_colours(grid, colours, alpha_of(model, colours, prior, threshold))
-    rgba = np.zeros((*probability.shape, 4), np.uint8)
-    for tile in grid.tiles():
-        alpha = tile_alpha(grid, model, tile, image[tile], probability[tile], threshold)
-        rgba[tile][..., 3] = np.round(alpha * 255)
-        if alpha.min() == 1:
-            rgba[tile][..., :3] = image[tile]
-        elif alpha.max() > 0:
-            rgba[tile][..., :3] = foreground_of(grid.enlarge(means, tile), image[tile], alpha)
-    return rgba
+    for band in grid.bands():
+        pixels, nearby = image[band], probability[band]
+        rgba = np.zeros((*pixels.shape[:2], 4), np.uint8)
+        for tile in grid.tiles_of(band):
+            columns = tile[1]
+            alpha = tile_alpha(grid, model, tile, pixels[:, columns], nearby[:, columns], threshold)
+            rgba[:, columns, 3] = np.round(alpha * 255)
+            if alpha.min() == 1:
+                rgba[:, columns, :3] = pixels[:, columns]
+            elif alpha.max() > 0:
+                rgba[:, columns, :3] = foreground_of(grid.enlarge(means, tile), pixels[:, columns], alpha)
+        yield band, rgba
 
 
 def composite(rgba: NDArray[np.uint8], background: Background) -> NDArray[np.uint8]:
@@ -56,18 +67,24 @@ def composite(rgba: NDArray[np.uint8], background: Background) -> NDArray[np.uin
         FiguregroundError: a colour that is not three numbers from 0 to 255, an array that is no image.
     """
     height, width = rgba.shape[:2]
+    behind = backdrop(background, height, width)
+    return np.concatenate([blended(rgba[rows], behind[rows]) for rows in strips(height, width)])
+
+
+def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint8]:
+    """A background (H, W, 3) of a photo's size, as ``composite`` takes it."""
     if isinstance(background, np.ndarray):
         picture = ImageOps.fit(Image.fromarray(read_image(background)), (width, height), Image.Resampling.BICUBIC)
-        behind = np.asarray(picture)
-    else:
-        if len(background) != 3 or not all(0 <= value <= 255 for value in background):
-            raise FiguregroundError(f"background colour {background}; expected three numbers from 0 to 255")
-        behind = np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
-    blended = np.empty((height, width, 3), np.uint8)
-    for tile in Grid.over(rgba).tiles():  # the products need two bytes: tile by tile they need few
-        alpha = rgba[tile][..., 3:].astype(np.uint16)
-        blended[tile] = (rgba[tile][..., :3] * alpha + behind[tile] * (255 - alpha) + 127) // 255
-    return blended
+        return np.asarray(picture)
+    if len(background) != 3 or not all(0 <= value <= 255 for value in background):
+        raise FiguregroundError(f"background colour {background}; expected three numbers from 0 to 255")
+    return np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
+
+
+def blended(rgba: NDArray[np.uint8], behind: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Some rows (n, W, 4) of a cut-out over those of a background, (n, W, 3)."""
+    alpha = rgba[..., 3:].astype(np.uint16)  # the products need two bytes
+    return np.asarray((rgba[..., :3] * alpha + behind * (255 - alpha) + 127) // 255, np.uint8)
 
 
 def parse_background(text: str) -> Background:

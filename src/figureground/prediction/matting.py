@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,13 @@ CONTRAST = 1.25
 """Stretches alpha about 0.5: what is nearly opaque or nearly transparent becomes so, noise of the fur with it."""
 
 
+class Rows(Protocol):
+    """An array (H, W, ...), or what makes rows of one as they are asked for."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        """Some rows."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Every ``step``-th pixel of a photo. Sampled, not averaged, so that the colours keep their spread."""
@@ -53,22 +60,36 @@ class Grid:
         height, width = image.shape[:2]
         return cls(height, width, max(1, round(max(height, width) / GRID)))
 
-    def sample(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def sample(self, pixels: Rows) -> NDArray[Any]:
         """(H, W, ...) to (h, w, ...): of each ``step`` by ``step`` block the middle."""
         rows, columns = (
             np.minimum(np.arange(0, size, self.step) + self.step // 2, size - 1) for size in (self.height, self.width)
         )
-        return pixels[rows[:, None], columns]
+        return np.concatenate(
+            [
+                pixels[band][rows[(band.start <= rows) & (rows < band.stop)][:, None] - band.start, columns]
+                for band in self.bands()
+            ]
+        )
 
     def radius(self, samples: float) -> int:
         """A radius, given for a grid of 256, on this one."""
         return max(1, round(samples * max(self.height, self.width) / self.step / GRID))
 
+    def bands(self) -> Iterator[slice]:
+        """Rows of the photo, some at a time."""
+        for top in range(0, self.height, TILE):
+            yield slice(top, min(top + TILE, self.height))
+
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """Rows and columns of the photo, piece by piece."""
-        for top in range(0, self.height, TILE):
-            for left in range(0, self.width, TILE):
-                yield slice(top, min(top + TILE, self.height)), slice(left, min(left + TILE, self.width))
+        for band in self.bands():
+            yield from self.tiles_of(band)
+
+    def tiles_of(self, band: slice) -> Iterator[tuple[slice, slice]]:
+        """The pieces of a band."""
+        for left in range(0, self.width, TILE):
+            yield band, slice(left, min(left + TILE, self.width))
 
     def enlarge(self, samples: Floats, tile: tuple[slice, slice]) -> list[Floats]:
         """Each channel of (c, h, w), bilinear, in a tile of the photo."""

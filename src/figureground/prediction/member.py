@@ -38,15 +38,17 @@ class Member:
         return logits / np.float32(self.info.operating_point.temperature)
 
 
-def open_member(source: str | Path, engine: str | None = None) -> Member:
+def open_member(source: str | Path, engine: str | None = None, photos: int | None = None) -> Member:
     """The model in a run folder or a bundle file, or the one of that name in the package.
+
+    ``engine`` and ``photos`` are as in ``open_engine``.
 
     Raises:
         FiguregroundError: there is none, it is another kind of file, or the engine is not installed.
     """
     path = bundle_path(source)
     info = read_info(path)
-    return Member(info, open_engine(path, info, engine), str(source))
+    return Member(info, open_engine(path, info, engine, photos), str(source))
 
 
 def is_model(source: str) -> bool:

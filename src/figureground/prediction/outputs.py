@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +13,22 @@ from PIL import Image
 
 from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import FiguregroundError
-from figureground.images import strips, write_image
-from figureground.prediction.cutout import Background, composite, cutout, parse_background
+from figureground.images import strips, write_grey, write_image
+from figureground.prediction.cutout import Background, backdrop, blended, cutout_bands, parse_background
 from figureground.prediction.polygons import Polygon, find_polygons
 from figureground.prediction.postprocessing import post_process
 from figureground.prediction.quality import estimate_dice, expected_dice, features
+from figureground.preprocessing import Restored
 
 RED = (255, 0, 0)
 PICTURES = {"mask": ".png", "overlay": ".jpg", "cutout": ".png", "probability": ".png"}
 """What can be made of a prediction, and the kind of file that it goes to."""
 COLOURED = ("overlay", "cutout")
 """Those with the photo's own colours, which look right with its colour profile only."""
+GREY = ("mask", "probability")
+"""Those of one channel."""
+PIXELS_AT_ONCE = 2**21
+"""Of a picture of one channel that is written: in fewer, the rows that a strip shares with its neighbours count."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,8 @@ class Prediction:
 
     image: NDArray[np.uint8]
     """(H, W, 3) RGB, upright."""
-    probability: NDArray[np.float32]
-    """(H, W), 0 to 1."""
+    source: NDArray[np.float32] | Restored
+    """The probability, (H, W), 0 to 1, or what makes rows of it."""
     threshold: float = 0.5
     """A pixel is figure above this probability."""
     post_processing: PostProcessingConfig = PostProcessingConfig()
@@ -41,9 +47,14 @@ class Prediction:
     """How its Dice is estimated."""
 
     @cached_property
+    def probability(self) -> NDArray[np.float32]:
+        """(H, W), 0 to 1."""
+        return self.source[:]
+
+    @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """(H, W), True where the figure is."""
-        return post_process(self.probability > self.threshold, self.post_processing)
+        return post_process(self.source > self.threshold, self.post_processing)
 
     def polygons(self, tolerance: float = 0.0) -> list[Polygon]:
         """The outlines of the mask's parts, with their holes: exact, or simplified to ``tolerance`` pixels."""
@@ -51,7 +62,11 @@ class Prediction:
 
     def overlay(self) -> Image.Image:
         """The photo with the figure in transparent red."""
-        return Image.fromarray(lay_over(self.image, self.mask))
+        height, width = self.mask.shape
+        picture = Image.new("RGB", (width, height))
+        for rows in strips(height, width):
+            picture.paste(Image.fromarray(lay_over(self.image[rows], self.mask[rows])), (0, rows.start))
+        return picture
 
     def cutout(self, background: Background | str | None = None) -> Image.Image:
         """The figure with a soft edge, RGBA, or RGB on a background.
@@ -64,17 +79,19 @@ class Prediction:
         """
         if isinstance(background, str):
             background = parse_background(background)
-        return Image.fromarray(self._cut_out(background))
+        height, width, _ = self.image.shape
+        behind = None if background is None else backdrop(background, height, width)
+        picture = Image.new("RGBA" if behind is None else "RGB", (width, height))
+        for band, rgba in cutout_bands(self.image, self._cleaned(), self.threshold):
+            rows = rgba if behind is None else blended(rgba, behind[band])
+            picture.paste(Image.fromarray(rows), (0, band.start))
+        return picture
 
-    def _cut_out(self, background: Background | None) -> NDArray[np.uint8]:
-        rgba = cutout(self.image, self._cleaned(), self.threshold)
-        return rgba if background is None else composite(rgba, background)
-
-    def _cleaned(self) -> NDArray[np.float32]:
+    def _cleaned(self) -> NDArray[np.float32] | Restored:
         """The probability, but certain where post-processing has overruled it."""
         if self.post_processing == PostProcessingConfig():
-            return self.probability
-        overruled = self.mask != (self.probability > self.threshold)
+            return self.source
+        overruled = self.mask != (self.source > self.threshold)
         return np.where(overruled, self.mask, self.probability)
 
     @property
@@ -102,18 +119,41 @@ class Prediction:
         """One of ``PICTURES``: mask (H, W) uint8 of 0 and 255, overlay (H, W, 3), cutout (H, W, 4) or, on a background,
         (H, W, 3), probability (H, W) uint16, where 65,535 is 1.
         """
-        if kind == "mask":
-            return self.mask * np.uint8(255)
+        if kind in GREY:
+            return np.concatenate(list(self._grey(kind)))
         if kind == "overlay":
             return lay_over(self.image, self.mask)
         if kind == "cutout":
-            return self._cut_out(background)
-        if kind == "probability":
-            levels = np.empty(self.probability.shape, np.uint16)
-            for rows in strips(*self.mask.shape):
-                levels[rows] = np.round(self.probability[rows] * 65535)
-            return levels
+            return np.asarray(self.cutout(background))
         raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+
+    def _grey(self, kind: str) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
+        """A picture of one channel, some rows at a time."""
+        height, width = self.mask.shape
+        for rows in strips(height, width, PIXELS_AT_ONCE):
+            if kind == "mask":
+                yield self.mask[rows] * np.uint8(255)
+            else:
+                yield np.round(self.source[rows] * 65535).astype(np.uint16)
+
+    def write(self, kind: str, path: Path, background: Background | None = None, profile: bytes | None = None) -> None:
+        """Write one of ``PICTURES`` with the suffix it has there; large ones are never in memory as a whole.
+
+        Args:
+            kind: which.
+            path: the file.
+            background: behind a cut-out.
+            profile: the ICC profile of the photo's colours.
+
+        Raises:
+            FiguregroundError: a kind that there is not, or the file cannot be written.
+        """
+        if kind in GREY:
+            write_grey(path, self._grey(kind), *self.mask.shape)
+        elif kind in COLOURED:
+            write_image(path, self.overlay() if kind == "overlay" else self.cutout(background), profile)
+        else:
+            raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def save(self, path: str | Path) -> None:
         """Write the mask, 0 and 255, as the format that the suffix names (PNG keeps it exactly).

@@ -18,7 +18,7 @@ from figureground.images import ImageSource, read_image
 from figureground.prediction.member import Member, open_member
 from figureground.prediction.outputs import Prediction
 from figureground.prediction.views import BATCH_SIZE, Views, logit_maps, mean_map
-from figureground.preprocessing import Preprocessing, resized
+from figureground.preprocessing import Preprocessing, Restored, resized
 from figureground.pretrained import DEFAULT
 
 PIXELS_AT_ONCE = 2**25  # of photos that are held at the same time, unless a single one has more
@@ -53,6 +53,11 @@ class Segmenter:
     def engine(self) -> str:
         """The engines' names."""
         return " + ".join(dict.fromkeys(member.engine.name for member in self.members))
+
+    @property
+    def lanes(self) -> int:
+        """How many batches it works on at once when asked by so many threads."""
+        return min(member.engine.lanes for member in self.members)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -99,8 +104,8 @@ class Segmenter:
 
     def prediction(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:
         """What the logits (h, w) of an image (H, W, 3) say, at the image's own size."""
-        probability = self.preprocessing.restore(logits, *image.shape[:2])
-        return Prediction(image, probability, self.threshold, self.post_processing, self.quality)
+        height, width, _ = image.shape
+        return Prediction(image, Restored(logits, (height, width)), self.threshold, self.post_processing, self.quality)
 
     def logit_maps(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Images of any sizes, each (H, W, 3) uint8, to maps of logits (h, w): of all models and views, averaged."""
@@ -131,6 +136,7 @@ def load(
     *more: str | Path,
     engine: str | None = None,
     views: Views = Views(),  # noqa: B008 (frozen)
+    photos: int | None = None,
 ) -> Segmenter:
     """A segmenter from a run folder, a bundle file or a name, or from several, which are averaged.
 
@@ -139,11 +145,13 @@ def load(
         more: further ones, also of other architectures and sizes.
         engine: ``torch``, ``openvino`` or ``onnxruntime``; none: the fastest that is installed for each.
         views: how each model looks at a photo.
+        photos: how many it will be shown, if that is known: for a few, the fastest is the one that starts first, and
+            for many it is prepared to work on several batches at once (``predict_files`` asks it to).
 
     Raises:
         FiguregroundError: there is none, or it is another kind of file.
     """
-    return Segmenter(*(open_member(path, engine) for path in (source, *more)), views=views)
+    return Segmenter(*(open_member(path, engine, photos) for path in (source, *more)), views=views)
 
 
 def load_state_dict(path: str | Path, model: str) -> Segmenter:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from figureground.errors import FiguregroundError
-from figureground.images import read_profile, replacing, write_image
+from figureground.images import read_profile, replacing
 from figureground.prediction.coco import annotation_record, assemble
 from figureground.prediction.cutout import Background
 from figureground.prediction.jobs import Job
@@ -82,7 +82,7 @@ class Shelf:
         for kind, path in zip(self._pictures, self.files(job), strict=True):
             profile = read_profile(job.source) if kind in COLOURED else None
             try:
-                write_image(path, prediction.picture(kind, self._background), profile)
+                prediction.write(kind, path, self._background, profile)
             except FiguregroundError as error:
                 failures.append(str(error))
         if failures:

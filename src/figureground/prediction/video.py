@@ -144,7 +144,7 @@ def smooth(predictions: Iterable[Prediction], weight: float) -> Iterator[Predict
             past = present
         else:
             mixed = weight * past.probability + (1 - weight) * present.probability
-            past = replace(present, probability=mixed)
+            past = replace(present, source=mixed)
         yield past
 
 

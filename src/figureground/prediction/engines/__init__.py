@@ -21,44 +21,52 @@ class Engine(Protocol):
 
     name: str
     """Such as ``torch``."""
+    lanes: int
+    """How many batches it works on at once when asked by so many threads."""
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) to logits (N, H, W)."""
         ...
 
 
-def _torch(path: Path, info: BundleInfo) -> Engine:
+def _torch(path: Path, info: BundleInfo, many: bool) -> Engine:
     from figureground.prediction.engines.torch_engine import TorchEngine, as_tensors
 
     return TorchEngine(info.model, as_tensors(read_tensors(path)), str(path))
 
 
-def _openvino(path: Path, info: BundleInfo) -> Engine:
+def _openvino(path: Path, info: BundleInfo, many: bool) -> Engine:
     from figureground.prediction.engines.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(path, info.preprocessing.size)
+    return OpenVinoEngine(path, info.preprocessing.size, many=many)
 
 
-def _onnxruntime(path: Path, info: BundleInfo) -> Engine:
+def _onnxruntime(path: Path, info: BundleInfo, many: bool) -> Engine:
     from figureground.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(path, info.preprocessing.size)
 
 
-ENGINES: dict[str, dict[str, Callable[[Path, BundleInfo], Engine]]] = {
+ENGINES: dict[str, dict[str, Callable[[Path, BundleInfo, bool], Engine]]] = {
     ".safetensors": {"torch": _torch},
     ".onnx": {"openvino": _openvino, "onnxruntime": _onnxruntime},
 }
 """By the suffix of a bundle, the engines that run it, the fastest first (see docs/results.md)."""
+STARTS_FIRST = "onnxruntime"
+FEW = 10
+"""Up to so many photos the engine that starts first is done first: OpenVINO needs about half a second more to start,
+and gains 4 ms (ResNet34-U-Net) to 50 ms (U-Net) with each photo in int8."""
 
 
-def open_engine(bundle: Path, info: BundleInfo, name: str | None = None) -> Engine:
+def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos: int | None = None) -> Engine:
     """What runs a bundle.
 
     Args:
         bundle: the file.
         info: its metadata.
-        name: ``torch``, ``openvino`` or ``onnxruntime``; none: the fastest that is installed.
+        name: ``torch``, ``openvino`` or ``onnxruntime``; none: the one that is done first, of those installed.
+        photos: how many it will be shown, if that is known. For more than a few the engine works on several batches at
+            once, where it can; otherwise on one with all cores.
 
     Raises:
         FiguregroundError: an engine that is not installed or does not run this kind of file, or a damaged file.
@@ -69,9 +77,10 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None) -> Engi
     if name is not None and name not in known:
         other = "export the model first: figureground export" if bundle.suffix == ".safetensors" else "leave it out"
         raise FiguregroundError(f"{bundle.name} runs with {' or '.join(known)}, not with {name!r}; {other}")
-    for candidate in [name] if name else known:
+    few = photos is not None and photos <= FEW
+    for candidate in [name] if name else sorted(known, key=lambda each: few and each != STARTS_FIRST):
         if find_spec(candidate) is not None:
-            return known[candidate](bundle, info)
+            return known[candidate](bundle, info, photos is not None and not few)
     missing = name or list(known)[-1]
     extra = {"openvino": "openvino", "torch": "train"}.get(missing)
     package = f"'figureground[{extra}]'" if extra else missing

@@ -31,6 +31,7 @@ class OnnxRuntimeEngine:
     """
 
     name = "onnxruntime"
+    lanes = 1
 
     def __init__(self, bundle: Path, size: tuple[int, int]) -> None:
         options = onnxruntime.SessionOptions()

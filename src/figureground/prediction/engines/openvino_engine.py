@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import openvino
@@ -17,6 +18,8 @@ SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
     "INFERENCE_PRECISION_HINT": "f32",  # its own choice is bfloat16 where the processor has it: other probabilities
 }
+MANY = {**SETTINGS, "PERFORMANCE_HINT": "THROUGHPUT"}
+"""Each core works on a batch of its own: none waits for another that has been given something else to do meanwhile."""
 
 
 @cache
@@ -35,6 +38,7 @@ class OpenVinoEngine:
     Args:
         bundle: an ``.onnx`` file.
         size: height and width of its input.
+        many: work on as many batches at once as there are cores, rather than on one with all of them.
 
     Raises:
         FiguregroundError: not a network that this version of OpenVINO reads, or one of other shapes.
@@ -42,19 +46,29 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, bundle: Path, size: tuple[int, int]) -> None:
+    def __init__(self, bundle: Path, size: tuple[int, int], *, many: bool = False) -> None:
         try:
-            network = _core().compile_model(bundle, "CPU", SETTINGS)
+            network = _core().compile_model(bundle, "CPU", MANY if many else SETTINGS)
         except (RuntimeError, UnicodeDecodeError) as error:  # the latter of a message that quotes a damaged name
             reason = str(error).strip().splitlines()[-1]
             raise FiguregroundError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
         expect_shapes(bundle, size, _shapes(network.inputs), _shapes(network.outputs))
-        self._request = network.create_infer_request()
+        # Its first call anywhere loads NumPy behind a lock and waits for Python's own meanwhile: two threads that make
+        # it at once, as those of ``many`` do, wait for each other for ever.
+        network.inputs[0].get_element_type().to_dtype()
+        self.lanes = network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        for _ in range(self.lanes):
+            self._free.put(network.create_infer_request())
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) to logits (N, H, W)."""
-        self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-        return np.array(self._request.get_output_tensor(0).data[:, 0])  # a copy: the next batch overwrites it
+        request = self._free.get()
+        try:
+            request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            return np.array(request.get_output_tensor(0).data[:, 0])  # a copy: the next batch overwrites it
+        finally:
+            self._free.put(request)
 
 
 def _shapes(ports: Sequence[openvino.ConstOutput]) -> list[list[object]]:

@@ -24,6 +24,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    lanes = 1
 
     def __init__(self, model: ModelConfig, weights: Mapping[str, torch.Tensor], source: str) -> None:
         network = create_model(model.name, model.arguments)
