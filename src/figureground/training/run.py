@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, read_info, read_tensors
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError
@@ -114,6 +115,8 @@ def _fit(
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, on_gpu)
     module = SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate))
+    if config.start_from is not None and checkpoint is None:
+        start_from(Path(config.start_from), module.network)
     keeper = RunKeeper(folder, lambda row: _describe(config, datasets, row), config.early_stopping)
     # The order counts: the keeper saves while the averaged weights are lent to the network, and an interruption comes
     # when the average has this batch's step.
@@ -145,6 +148,24 @@ def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: Epoch
         scores={"valid": {"n": len(valid_data), "epoch": row.epoch, "dice": {"mean": row.valid_dice}}},
         figureground=__version__,
     )
+
+
+def start_from(source: Path, network: torch.nn.Module) -> None:
+    """Give a network the weights of a bundle, or of the bundle in a run folder.
+
+    Raises:
+        FiguregroundError: it is none, or of another network.
+    """
+    bundle = source / BUNDLE_IN_RUN if source.is_dir() else source
+    weights = {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise FiguregroundError(
+            f"{bundle} does not hold the weights of this network ({reason}); train the model that it is of: "
+            f"{read_info(bundle).model.name}"
+        ) from None
 
 
 def free_folder(runs: Path, name: str) -> Path:
