@@ -227,7 +227,11 @@ def test_a_limit_of_pixels(command):
         ([], 1, "no photo was given; expected files, folders, --list FILE or - for stdin"),
         (["runs/none", "photos"], 1, "runs/none: no such model, photo or folder; models are run folders, bundles and"),
         (["MODEL"], 1, "no photo was given; expected files, folders, --list FILE or - for stdin"),
-        (["none.onnx", "photos"], 1, "none.onnx: no such model; expected a run folder or a bundle"),
+        (
+            ["none.onnx", "photos"],
+            1,
+            "none.onnx: no such model; expected a run folder, a bundle (.safetensors, .onnx), or a",
+        ),
         (["--model", "runs/none", "photos"], 1, "runs/none: no such model"),
         (["photos/text.onnx", "photos"], 1, "photos/text.onnx is not a readable .onnx file"),
         (["MODEL", "none.jpg"], 1, "none.jpg: no such file or folder; expected photos"),

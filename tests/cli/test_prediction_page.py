@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from figureground.cli import main
+from figureground.pretrained import pretrained_bundle
 
 PAGE = (Path(__file__).parents[2] / "docs" / "prediction.md").read_text()
 COMMANDS = [
@@ -45,6 +46,8 @@ def place(tmp_path_factory, bright_onnx):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands(place, command, monkeypatch):
+    if command == COMMANDS[0] and not pretrained_bundle("pets").is_file():
+        pytest.skip("no model has reached 0.920 yet")
     monkeypatch.chdir(place)
     if re.search("[<|]", command):
         shell = f'figureground() {{ "{sys.executable}" -m figureground.cli "$@"; }}\n{command}'
@@ -58,7 +61,7 @@ def test_commands(place, command, monkeypatch):
 
 def test_what_the_commands_have_left(place):
     """As the page says it, after the commands above."""
-    assert len(COMMANDS) == 13
+    assert len(COMMANDS) == 14
     made = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file() and path.name[0] != "."}
     kinds = {"mask": ".png", "overlay": ".jpg", "cutout": ".png", "probability": ".png"}
     assert made >= {f"results/{kind}/{name}{suffix}" for kind, suffix in kinds.items() for name in ("a", "sub/b")}
