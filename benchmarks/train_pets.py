@@ -4,7 +4,8 @@
 
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
-1. train the recipe ``pets`` with ``--seed`` (``figureground train`` with the same settings does the same);
+1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` from its weights with the next seed: two runs, as
+   ``figureground train`` makes them;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
@@ -45,23 +46,30 @@ LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CV
 TIMED = 100
 
 
-def settings_of(given: argparse.Namespace) -> TrainConfig:
-    """The recipe with what the command line changes."""
-    changes: dict[str, Any] = {"data": {"source": str(given.data)}, "seed": given.seed}
+def settings_of(given: argparse.Namespace, recipe: str, changes: dict[str, Any]) -> TrainConfig:
+    """A recipe with what the command line changes."""
     if given.epochs:
-        changes["epochs"] = given.epochs
-    return parse(TrainConfig, merge(read_settings("pets"), changes))
+        changes = {**changes, "epochs": given.epochs}
+    return parse(TrainConfig, merge(read_settings(recipe), {"data": {"source": str(given.data)}, **changes}))
 
 
-def trained(config: TrainConfig, folder: Path) -> None:
-    """Stages 1 and 2."""
-    rows = rows_of(folder / "metrics.csv")
-    if len(rows) < config.epochs:
+def trained(given: argparse.Namespace) -> tuple[Path, Path]:
+    """Stages 1 and 2: the folders of both runs; the second holds the model."""
+    first = given.output.with_name(f"{given.output.name}{given.seed}")
+    second = first.with_name(f"{first.name}-finish")
+    run(settings_of(given, "pets", {"seed": given.seed}), first)
+    run(settings_of(given, "pets_finish", {"seed": given.seed + 1, "start_from": str(first)}), second)
+    if not (second / "test.json").is_file():
+        logging.info(score_run(second).summary())
+    return first, second
+
+
+def run(config: TrainConfig, folder: Path) -> None:
+    """Train, or go on, unless all epochs are done."""
+    if len(rows_of(folder / "metrics.csv")) < config.epochs:
         resumable = (folder / "last.ckpt").is_file()
         if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
             raise SystemExit("interrupted; the same command again goes on")
-    if not (folder / "test.json").is_file():
-        logging.info(score_run(folder).summary())
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -125,10 +133,10 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
-def measured(given: argparse.Namespace, folder: Path, model: Path) -> dict[str, Any]:
+def measured(given: argparse.Namespace, runs: tuple[Path, Path], model: Path) -> dict[str, Any]:
     """Stages 4 and 5."""
-    info = read_info(model)
-    rows = rows_of(folder / "metrics.csv")
+    info, folder = read_info(model), runs[1]
+    rows = [row for run in runs for row in rows_of(run / "metrics.csv")]
     results = {
         "epochs": len(rows),
         "hours": sum(float(row["seconds"]) for row in rows) / 3600,
@@ -177,17 +185,16 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="put the file into the package")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = settings_of(given)
-    folder = given.output.with_name(f"{given.output.name}{given.seed}")
-    trained(config, folder)
-    model = exported(folder, config.data)
-    results = measured(given, folder, model)
+    runs = trained(given)
+    model = exported(runs[1], DataConfig(str(given.data)))
+    results = measured(given, runs, model)
     print_results(results)
     if given.results:
         name = f"pets-seed{given.seed}"
         write_results(given.results / f"{name}.json", "train_pets", {"seed": given.seed}, results)
-        shutil.copy(folder / "history.png", given.results / f"{name}-history.png")
-        shutil.copy(folder / "metrics.csv", given.results / f"{name}-metrics.csv")
+        for part, folder in zip(("", "-finish"), runs, strict=True):
+            shutil.copy(folder / "history.png", given.results / f"{name}{part}-history.png")
+            shutil.copy(folder / "metrics.csv", given.results / f"{name}{part}-metrics.csv")
     if given.install:
         shutil.copy(model, pretrained_bundle("pets"))
 

@@ -109,7 +109,7 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
         (
             ["train", "--recipe", "mine"],
             1,
-            "mine: no such file, and no recipe of that name; recipes are: pets, report, strong",
+            "mine: no such file, and no recipe of that name; recipes are: pets, pets_finish, report, strong",
         ),
         (["train", "--model", "vnet"], 1, "there is no model 'vnet'"),
         (["train", "--data", "nowhere"], 1, "nowhere: no such folder"),

@@ -190,7 +190,7 @@ def test_settings_are_read_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "no such file, and no recipe of that name; recipes are: pets, report"),
+        (None, "no such file, and no recipe of that name; recipes are: pets, pets_finish, report"),
         ("epochs: [1", "is not readable as YAML"),
         ("- 1\n- 2\n", "expected settings by name, found list"),
         ("", "expected settings by name, found NoneType"),

@@ -128,6 +128,27 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     assert (without_seconds(run.folder), len(again.rows), again.interrupted) == (before, 3, False)
 
 
+def test_starting_from_the_weights_of_a_run(tmp_path):
+    first = train(replace(TINY, epochs=1), tmp_path / "first")
+    still = replace(TINY, epochs=1, learning_rate=1e-12, start_from=str(first.folder))  # too little to move a weight
+    second = train(still, tmp_path / "second")
+    trained, found = read_tensors(first.model), read_tensors(second.model)
+    for name in (name for name in trained if "running" not in name and "num_batches" not in name):
+        np.testing.assert_allclose(found[name], trained[name], atol=1e-9)
+    third = train(replace(still, start_from=str(first.model), epochs=2), tmp_path / "third")
+    assert len(resume(third.folder).rows) == 2  # the checkpoint counts, not the weights it started from
+
+
+def test_starting_from_another_network_is_refused_and_leaves_no_run(tmp_path):
+    first = train(replace(TINY, epochs=1), tmp_path / "first")
+    other = replace(TINY, model=ModelConfig("unet", {"base_width": 8}), start_from=str(first.folder))
+    with pytest.raises(FiguregroundError, match=r"is of unet .*4.*the network to train is unet .*8.*expected the same"):
+        train(other, tmp_path / "second")
+    with pytest.raises(FiguregroundError, match=r"none.safetensors: no such file"):
+        train(replace(TINY, start_from=str(tmp_path / "none.safetensors")), tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+
+
 def test_smaller_images_first(tmp_path):
     config = replace(TINY, preprocessing=PreprocessingConfig((64, 64)), phases=(Phase(0.34, 32), Phase(0.67, 48)))
     data = open_dataset("synthetic:n=40,size=64", "train")

@@ -38,7 +38,8 @@ def train(
         str | None, typer.Option(help="Decoded images: auto, off, or a folder.", rich_help_panel=DATA)
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="unet or resnet34_unet (default: resnet34_unet).", rich_help_panel=TRAINING)
+        str | None,
+        typer.Option(help="unet, resnet34_unet or compact_fpn (default: resnet34_unet).", rich_help_panel=TRAINING),
     ] = None,
     base_width: Annotated[
         int | None, typer.Option(help="Channels of unet's first stage (default: 64).", rich_help_panel=TRAINING)
@@ -46,8 +47,15 @@ def train(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Start from ImageNet weights.", rich_help_panel=TRAINING)
     ] = False,
+    start_from: Annotated[
+        str | None, typer.Option(help="Start from the weights of this run or bundle.", rich_help_panel=TRAINING)
+    ] = None,
     recipe: Annotated[
-        str, typer.Option(help="report (the lab report's), strong (ours), or a YAML file.", rich_help_panel=TRAINING)
+        str,
+        typer.Option(
+            help="report (the lab report's), strong (ours), pets (small, long), or a YAML file.",
+            rich_help_panel=TRAINING,
+        ),
     ] = "report",
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", rich_help_panel=TRAINING)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", rich_help_panel=TRAINING)] = None,
@@ -55,7 +63,9 @@ def train(
     size: Annotated[
         int | None, typer.Option(help="Height and width the network sees (default: 256).", rich_help_panel=TRAINING)
     ] = None,
-    augmentation: Annotated[str | None, typer.Option(help="none, report, strong.", rich_help_panel=TRAINING)] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="none, report, strong, heavy.", rich_help_panel=TRAINING)
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="bce or bce_dice.", rich_help_panel=TRAINING)] = None,
     accumulate: Annotated[
         int | None, typer.Option(help="Batches whose gradients are added up.", rich_help_panel=TRAINING)
@@ -91,7 +101,7 @@ def train(
         "preprocessing": {"size": [size, size] if size else None},
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augmentation": augmentation,
         "loss": loss, "accumulate": accumulate, "clip": clip, "early_stopping": early_stopping,
-        "precision": precision, "device": device, "workers": workers, "seed": seed,
+        "precision": precision, "device": device, "workers": workers, "seed": seed, "start_from": start_from,
     }  # fmt: skip
     changes = _given(settings)
     with needs("train"):

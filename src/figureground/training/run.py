@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, read_info, read_tensors
-from figureground.config import TrainConfig, parse, read_settings, to_yaml
+from figureground.config import ModelConfig, TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError
 from figureground.images import replacing
@@ -67,11 +68,12 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
         raise FiguregroundError(
             f"{folder} exists; choose another --name, go on with --resume {folder}, or replace it with --overwrite"
         )
+    weights = _starting_weights(config)
     datasets = _open_datasets(config, progress)
     _make_folder(folder, overwrite)
     with replacing(folder / CONFIG) as partial:
         partial.write_text(to_yaml(config))
-    return _fit(config, folder, datasets, None, progress)
+    return _fit(config, folder, datasets, None, progress, weights)
 
 
 def resume(folder: Path, *, progress: bool = False) -> Run:
@@ -107,16 +109,45 @@ def _make_folder(folder: Path, overwrite: bool) -> None:
         latest.symlink_to(folder.name)
 
 
+def _starting_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
+    """Of the bundle, or the bundle in the run folder, that ``start_from`` names; empty where it names none.
+
+    Raises:
+        FiguregroundError: it is none, or of another network.
+    """
+    if config.start_from is None:
+        return {}
+    source = Path(config.start_from)
+    bundle = source / BUNDLE_IN_RUN if source.is_dir() else source
+    found = read_info(bundle).model
+    if found != _without_download(config.model):
+        raise FiguregroundError(
+            f"{bundle} is of {found.name} {found.arguments}, the network to train is {config.model.name} "
+            f"{config.model.arguments}; expected the same to start from"
+        )
+    return {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
+
+
+def _without_download(model: ModelConfig) -> ModelConfig:
+    """A bundle brings its own weights: rebuilding its network must not download any."""
+    return replace(model, arguments={name: value for name, value in model.arguments.items() if name != "pretrained"})
+
+
 def _fit(
-    config: TrainConfig, folder: Path, datasets: tuple[Dataset, Dataset], checkpoint: Path | None, progress: bool
+    config: TrainConfig,
+    folder: Path,
+    datasets: tuple[Dataset, Dataset],
+    checkpoint: Path | None,
+    progress: bool,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Run:
-    """Train from the start, or from a checkpoint."""
+    """Train from the start, perhaps with given weights, or from a checkpoint."""
     on_gpu = uses_gpu(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, on_gpu)
     module = SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate))
-    if config.start_from is not None and checkpoint is None:
-        start_from(Path(config.start_from), module.network)
+    if weights:
+        module.network.load_state_dict(weights)
     keeper = RunKeeper(folder, lambda row: _describe(config, datasets, row), config.early_stopping)
     # The order counts: the keeper saves while the averaged weights are lent to the network, and an interruption comes
     # when the average has this batch's step.
@@ -138,34 +169,14 @@ def _fit(
 def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: EpochRow) -> BundleInfo:
     """The metadata of the bundle of an epoch."""
     train_data, valid_data = datasets
-    # A bundle brings its own weights: rebuilding its network must not download any.
-    arguments = {name: value for name, value in config.model.arguments.items() if name != "pretrained"}
     splits = {"train": len(train_data), "valid": len(valid_data)}
     return BundleInfo(
-        model=replace(config.model, arguments=arguments),
+        model=_without_download(config.model),
         preprocessing=config.preprocessing,
         data=DataSummary(train_data.name, splits, train_data.foreground),
         scores={"valid": {"n": len(valid_data), "epoch": row.epoch, "dice": {"mean": row.valid_dice}}},
         figureground=__version__,
     )
-
-
-def start_from(source: Path, network: torch.nn.Module) -> None:
-    """Give a network the weights of a bundle, or of the bundle in a run folder.
-
-    Raises:
-        FiguregroundError: it is none, or of another network.
-    """
-    bundle = source / BUNDLE_IN_RUN if source.is_dir() else source
-    weights = {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise FiguregroundError(
-            f"{bundle} does not hold the weights of this network ({reason}); train the model that it is of: "
-            f"{read_info(bundle).model.name}"
-        ) from None
 
 
 def free_folder(runs: Path, name: str) -> Path:
