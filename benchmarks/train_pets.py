@@ -44,6 +44,8 @@ from figureground.training import resume, train
 
 LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0)"
 TIMED = 100
+NAME = {"model": "pets"}  # in the figures, in the place of a path
+log = logging.getLogger("train_pets")
 
 
 def settings_of(given: argparse.Namespace, recipe: str, changes: dict[str, Any]) -> TrainConfig:
@@ -60,7 +62,7 @@ def trained(given: argparse.Namespace) -> tuple[Path, Path]:
     run(settings_of(given, "pets", {"seed": given.seed}), first)
     run(settings_of(given, "pets_finish", {"seed": given.seed + 1, "start_from": str(first)}), second)
     if not (second / "test.json").is_file():
-        logging.info(score_run(second).summary())
+        log.info(score_run(second).summary())
     return first, second
 
 
@@ -83,8 +85,8 @@ def exported(folder: Path, data: DataConfig) -> Path:
     """Stage 3, and the scores of the file itself in its metadata."""
     path = folder / "model-int8.onnx"
     if not path.is_file():
-        export(folder, path, data, precision="int8", say=logging.info)
-        figures = evaluate(load(path), open_dataset(data.source, "test")).to_json() | {"model": "pets"}  # not its path
+        export(folder, path, data, precision="int8", say=log.info)
+        figures = evaluate(load(path), open_dataset(data.source, "test")).to_json() | NAME
         info = read_info(path)
         write_info(path, replace(info, licence=LICENCE, scores={**info.scores, "test": figures}))
     return path
@@ -141,7 +143,7 @@ def measured(given: argparse.Namespace, runs: tuple[Path, Path], model: Path) ->
         "epochs": len(rows),
         "hours": sum(float(row["seconds"]) for row in rows) / 3600,
         "valid_dice": max(float(row["valid_dice"]) for row in rows),
-        "float32": json.loads((folder / "test.json").read_text()),
+        "float32": json.loads((folder / "test.json").read_text()) | NAME,
         "int8": info.scores["test"],
         "gate": info.export["gate"],
         "megabytes": model.stat().st_size / 1e6,
@@ -150,7 +152,7 @@ def measured(given: argparse.Namespace, runs: tuple[Path, Path], model: Path) ->
     }
     if given.native:
         dataset = open_dataset(given.native, "test")
-        results["native"] = kept(folder / "native.json", lambda: evaluate(load(model), dataset).to_json())
+        results["native"] = kept(folder / "native.json", lambda: evaluate(load(model), dataset).to_json()) | NAME
     return results
 
 
@@ -184,7 +186,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="a folder for figures and curves")
     parser.add_argument("--install", action="store_true", help="put the file into the package")
     given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("figureground").setLevel(logging.INFO)  # not what the exporter says of every node
+    log.setLevel(logging.INFO)
     runs = trained(given)
     model = exported(runs[1], DataConfig(str(given.data)))
     results = measured(given, runs, model)

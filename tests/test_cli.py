@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from figureground.cli import app
 from figureground.data.synthetic import Synthetic
-from figureground.pretrained import pretrained_bundle
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -149,11 +148,10 @@ def test_demo(tmp_path, monkeypatch):
     from figureground.demo import cut_out_example, train_small
 
     lines = []
-    if pretrained_bundle("pets").is_file():
-        cut_out_example(tmp_path, lines.append)
-        assert re.search(r"a cat, found in \d+\.\d s by the model in the box \(pets, ", lines[0])
-        with Image.open(tmp_path / "cat.png") as picture:
-            assert picture.size == (3 * 451 + 2 * 12, 300)
+    cut_out_example(tmp_path, lines.append)
+    assert re.search(r"a cat, found in \d+\.\d s by the model in the box \(pets, ", lines[0])
+    with Image.open(tmp_path / "cat.png") as picture:
+        assert picture.size == (3 * 451 + 2 * 12, 300)
     for _ in range(2):  # a second time replaces the first
         train_small(tmp_path, False, lines.append)
     assert any("test Dice" in line for line in lines)

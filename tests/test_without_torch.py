@@ -138,7 +138,6 @@ def test_what_needs_more_says_so(python, place, arguments, message):
     assert re.search(message, output)
 
 
-@pytest.mark.skipif(not pretrained.pretrained_bundle("pets").is_file(), reason="no model has reached 0.920 yet")
 def test_the_model_in_the_box(python, place):
     """The demonstration's first half works, its second says what it needs."""
     output = command(python, place, "demo", "--output", "demo", status=1)

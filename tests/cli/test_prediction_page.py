@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from figureground.cli import main
-from figureground.pretrained import pretrained_bundle
 
 PAGE = (Path(__file__).parents[2] / "docs" / "prediction.md").read_text()
 COMMANDS = [
@@ -46,8 +45,6 @@ def place(tmp_path_factory, bright_onnx):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands(place, command, monkeypatch):
-    if command == COMMANDS[0] and not pretrained_bundle("pets").is_file():
-        pytest.skip("no model has reached 0.920 yet")
     monkeypatch.chdir(place)
     if re.search("[<|]", command):
         shell = f'figureground() {{ "{sys.executable}" -m figureground.cli "$@"; }}\n{command}'

@@ -20,9 +20,6 @@ def models() -> None:
 
     for name, finds in PRETRAINED.items():
         path = pretrained_bundle(name)
-        if not path.is_file():
-            typer.echo(f"{name}: not in this copy of the package")
-            continue
         info = read_info(path)
         height, width = info.preprocessing.size
         default = ", the default of predict" if name == DEFAULT else ""

@@ -159,9 +159,7 @@ def demo(
 ) -> None:
     """Cut out a cat with the model in the box, then train a small U-Net on drawn data; takes a minute or two."""
     from figureground.demo import cut_out_example, train_small
-    from figureground.pretrained import DEFAULT, pretrained_bundle
 
-    if pretrained_bundle(DEFAULT).is_file():
-        cut_out_example(output, typer.echo)
+    cut_out_example(output, typer.echo)
     with needs("train"):
         train_small(output, sys.stderr.isatty(), typer.echo)

@@ -73,10 +73,7 @@ def bundle_path(source: str | Path) -> Path:
     if (path / BUNDLE_IN_RUN).is_file():
         return path / BUNDLE_IN_RUN
     if str(source) in PRETRAINED and not path.is_file():
-        bundle = pretrained_bundle(str(source))
-        if not bundle.is_file():
-            raise FiguregroundError(f"{source} is not in this copy of the package; name a run folder or a bundle")
-        return bundle
+        return pretrained_bundle(str(source))
     if path.is_dir():
         raise FiguregroundError(
             f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
