@@ -26,14 +26,14 @@ from figureground.prediction import load
 from figureground.training import resume, train
 
 BASELINE = "report"
-AUGMENTATIONS = ("none", "report", "strong")
+AUGMENTATIONS = ("none", "report", "strong", "heavy")
 
 
 def settings_of(given: argparse.Namespace, augmentation: str) -> TrainConfig:
     """The recipe ``strong`` without its phases, on a small network."""
     changes: dict[str, Any] = {
         "data": {"source": str(given.data)},
-        "model": {"name": "unet", "arguments": {"base_width": given.base_width}},
+        "model": {"name": "compact_fpn"},
         "preprocessing": {"size": [given.size, given.size]},
         "phases": [],
         "epochs": given.epochs,
@@ -66,7 +66,6 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="an unpacked Oxford-IIIT Pet folder")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--base-width", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("runs/augmentation"))
     parser.add_argument("--json", type=Path)
@@ -90,7 +89,7 @@ def main() -> None:
         change = "{:+.4f} [{:+.4f}, {:+.4f}]".format(difference.mean, *difference.ci95)
         rows.append((augmentation, f"{mean.mean:.4f} {interval}", change, f"{np.max(curves[augmentation]):.4f}"))
     print_table(("augmentation", "valid Dice of the best epoch", f"against {BASELINE}", "best of the curve"), rows)
-    settings = {name: getattr(given, name) for name in ("epochs", "size", "base_width", "seed")}
+    settings = {name: getattr(given, name) for name in ("epochs", "size", "seed")}
     write_results(given.json, "augmentation_study", settings, results)
 
 

@@ -76,41 +76,44 @@ def _report(size: tuple[int, int]) -> Transforms:
 
 
 def _strong(size: tuple[int, int]) -> Transforms:
-    return [
-        albumentations.HorizontalFlip(p=0.5),
-        Rotate(limit=(-20, 20), border_mode=cv2.BORDER_REFLECT_101, p=0.3),
-        albumentations.RandomResizedCrop(
-            size, scale=(0.4, 1.0), ratio=(0.75, 1.33), area_for_downscale="image", p=0.75
-        ),
-        albumentations.Resize(*size, area_for_downscale="image"),  # those that were not cropped
-        ColorJitter((0.7, 1.3), (0.7, 1.3), (0.6, 1.4), (-0.04, 0.04), p=0.7),
-        albumentations.OneOf(
-            [
-                albumentations.ToGray(),
-                albumentations.GaussianBlur(blur_limit=(3, 5)),
-                albumentations.GaussNoise(std_range=(0.02, 0.08)),
-            ],
-            p=0.15,
-        ),
-    ]
+    jitter = ColorJitter((0.7, 1.3), (0.7, 1.3), (0.6, 1.4), (-0.04, 0.04), p=0.7)
+    turn = Rotate(limit=(-20, 20), border_mode=cv2.BORDER_REFLECT_101, p=0.3)
+    crop = albumentations.RandomResizedCrop(
+        size, scale=(0.4, 1.0), ratio=(0.75, 1.33), area_for_downscale="image", p=0.75
+    )
+    return _on_the_cache(size, turn, crop, jitter, rare=0.15)
 
 
 def _heavy(size: tuple[int, int]) -> Transforms:
+    jitter = ColorJitter((0.6, 1.4), (0.6, 1.4), (0.5, 1.5), (-0.06, 0.06), p=0.8)
+    turn = Rotate(limit=(-30, 30), border_mode=cv2.BORDER_REFLECT_101, p=0.4)
+    crop = albumentations.RandomResizedCrop(
+        size, scale=(0.25, 1.0), ratio=(0.67, 1.5), area_for_downscale="image", p=0.85
+    )
+    return _on_the_cache(size, turn, crop, jitter, rare=0.25)
+
+
+def _on_the_cache(
+    size: tuple[int, int],
+    turn: albumentations.BasicTransform,
+    crop: albumentations.BasicTransform,
+    jitter: albumentations.BasicTransform,
+    rare: float,
+) -> Transforms:
+    """Flip, ``turn``, ``crop``, resize, ``jitter``, and with the probability ``rare`` one of grey, blur and noise."""
     return [
         albumentations.HorizontalFlip(p=0.5),
-        Rotate(limit=(-30, 30), border_mode=cv2.BORDER_REFLECT_101, p=0.4),
-        albumentations.RandomResizedCrop(
-            size, scale=(0.25, 1.0), ratio=(0.67, 1.5), area_for_downscale="image", p=0.85
-        ),
+        turn,
+        crop,
         albumentations.Resize(*size, area_for_downscale="image"),  # those that were not cropped
-        ColorJitter((0.6, 1.4), (0.6, 1.4), (0.5, 1.5), (-0.06, 0.06), p=0.8),
+        jitter,
         albumentations.OneOf(
             [
                 albumentations.ToGray(),
                 albumentations.GaussianBlur(blur_limit=(3, 5)),
                 albumentations.GaussNoise(std_range=(0.02, 0.08)),
             ],
-            p=0.25,
+            p=rare,
         ),
     ]
 
