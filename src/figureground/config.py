@@ -249,7 +249,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(inner, item, where) for inner, item in zip(inner_types, value, strict=True))
     if origin is dict:
         require(isinstance(value, Mapping), f"{where} is {value!r}; expected settings by name")
-        return dict(value)
+        return {key: _convert(options[1], inner, f"{where}: {key}") for key, inner in value.items()}
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:  # YAML 1.1 reads 1e-4 as text
             return float(value)

@@ -58,10 +58,9 @@ class Preprocessing:
         """From settings of these names, such as a ``PreprocessingConfig``."""
         return cls(settings.size, settings.resize, settings.mean, settings.std)
 
-    def resize_image(self, image: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint8]:
-        """An image (H, W, 3) uint8 at ``scale`` times the network's size: bilinear, over the area that is shrunk."""
-        height, width = (round(scale * side) for side in self.size)
-        return resized(image, height, width)
+    def resize_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image (H, W, 3) uint8 at the network's size: bilinear, over the area that is shrunk."""
+        return resized(image, *self.size)
 
     def resize_labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A label map (H, W) uint8 at the network's size, by nearest pixel: no value is invented."""

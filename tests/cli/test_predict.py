@@ -238,7 +238,13 @@ def test_a_limit_of_pixels(command):
         (["MODEL", "empty"], 1, "no photo in empty; expected files of: .jpg, .jpeg"),
         (["MODEL", "photos", "--save", "mask,svg"], 1, "nothing known by ['svg'] to save; expected: mask, overlay"),
         (["MODEL", "photos", "--save", ""], 1, "nothing known by [''] to save"),
-        (["MODEL", "photos", "--background", "bleu"], 1, "background 'bleu' is neither a colour nor a file"),
+        (["MODEL", "photos", "--background", "red"], 1, "--background is for cut-outs, and mask was asked for"),
+        (["MODEL", "a.mp4", "--json", "s.json"], 1, "s.json is about photos, and only films were given"),
+        (
+            ["MODEL", "photos", "--save", "cutout", "--background", "bleu"],
+            1,
+            "background 'bleu' is neither a colour nor a file",
+        ),
         (["MODEL", "photos", "--max-pixels", "nan"], 1, "a limit of nan pixels; expected a number from 1"),
         (["MODEL", "photos", "--max-pixels", "many"], 2, "Invalid value for '--max-pixels'"),
         (["MODEL", "photos", "--tile", "0.5"], 1, "scales are (1.0, 0.5); expected numbers from 1"),
@@ -293,5 +299,11 @@ def test_films_and_photos_of_one_command(command, photos, tmp_path):
     with av.open("cut.mp4") as made:
         frame = next(made.decode(video=0)).to_ndarray(format="rgb24")
     assert np.abs(frame[24, 8].astype(int) - (10, 20, 30)).max() < 8
+    (tmp_path / "films" / "sub").mkdir(parents=True)
+    for name in ("films/a.mp4", "films/sub/a.mp4"):
+        (tmp_path / name).write_bytes((tmp_path / "clip.mp4").read_bytes())
+    status, out, _ = command("films", "-o", "of-folder")
+    assert [line.split(":")[0] for line in out.decode().splitlines()] == ["of-folder/a.mp4", "of-folder/sub/a.mp4"]
+    assert command("clip.mp4", "-o", ".")[::2] == (1, "skipped: clip.mp4 is the film itself; choose another name\n")
     status, _, err = command("clip.mp4", "-o", "p", "--save", "probability")
     assert (status, err) == (1, "skipped: a film cannot show 'probability'; expected one of: overlay, mask, cutout\n")

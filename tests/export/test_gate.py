@@ -97,10 +97,10 @@ def test_the_table():
 
 
 def test_the_figures_for_the_metadata():
-    figures = to_json(ROWS, ThreeImages(), "int8")
+    figures = to_json(ROWS, [135_588_660, 34_129_176], ThreeImages(), "int8")
     assert figures["engines"][1] == {
         "engine": "openvino", "dice": 0.8620, "dice_change": -0.00019, "flipped": 0.00285,
-        "largest_difference": 0.0962, "milliseconds": 42.0,
+        "largest_difference": 0.0962, "milliseconds": 42.0, "bytes": 34_129_176,
     }  # fmt: skip
     del figures["engines"]
     assert figures == {"data": "three", "split": "valid", "n": 3, "foreground": "foreground", "limit": 0.005}

@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from figureground.errors import FiguregroundError
-from figureground.prediction.jobs import find_jobs
+from figureground.prediction.jobs import find_films, find_jobs
 
 
 @pytest.fixture
@@ -62,3 +62,22 @@ def test_a_photo_that_is_given_twice_counts_once(photos):
     output = photos / "masks"
     (photos / "link.jpg").symlink_to(photos / "a.jpg")
     assert len(find_jobs([photos, photos / "sub" / "a.jpg", photos / "sub"], output)) == 4
+
+
+def test_no_two_photos_have_results_of_one_name(tmp_path):
+    """a.jpg and a.png keep their suffixes, so the results of a.jpg.png must not be called a.jpg."""
+    for name in ("a.jpg", "a.png", "a.jpg.png"):
+        Image.new("RGB", (5, 4)).save(tmp_path / name)
+    assert sorted(names(find_jobs([tmp_path]))) == ["a.jpg", "a.jpg.png", "a.png"]
+
+
+def test_films_are_found_in_folders_and_kept_apart(photos):
+    for name in ("clip.mp4", "clip.MOV", "sub/clip.mp4", "masks/clip.mp4"):
+        (photos / name).write_bytes(b"")
+    films = find_films([photos, photos / "a.jpg", photos / "none.mp4"], photos / "masks", (".mp4", ".mov"))
+    assert sorted(names(films)) == ["clip.MOV", "clip.mp4", "none", "sub/clip"]
+    assert not find_films([photos / "sub" / "deep"], None, (".mp4",))
+
+
+def test_a_folder_without_photos_where_none_is_required(tmp_path):
+    assert find_jobs([tmp_path], required=False) == []

@@ -207,3 +207,29 @@ def test_colour_profiles_go_along_with_colours(prediction, tmp_path):
         shelf.put(job(name, tmp_path), prediction)
         found = [opened(path).info.get("icc_profile") for path in shelf.files(job(name))]
         assert found == [kept, kept, None]
+
+
+@pytest.mark.parametrize("kind", ["mask", "probability", "cutout"])
+@pytest.mark.parametrize("there", ["mask", "probability", "cutout"])
+def test_another_kind_of_result_is_not_taken_for_this_one(prediction, tmp_path, there, kind):
+    """One kind lies directly in the folder, so all three would be a.png."""
+    Shelf(tmp_path, [there]).put(job(), prediction)
+    shelf = Shelf(tmp_path, [kind])
+    if there == kind:
+        shelf.open([job()])
+        return
+    with pytest.raises(FiguregroundError, match=rf"a\.png is there, and no {kind}; choose another folder, or"):
+        shelf.open([job()])
+    shelf.open([job()], overwrite=True)
+
+
+def test_a_cutout_on_a_background_is_one_too(prediction, tmp_path):
+    shelf = Shelf(tmp_path, ["cutout"], (255, 255, 255))
+    shelf.put(job(), prediction)
+    shelf.open([job()])
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(shelf_module.os, "access", lambda path, mode: mode != shelf_module.os.W_OK)  # root may
+    with pytest.raises(FiguregroundError, match=r"cannot be a folder of results \(Permission denied\); choose another"):
+        Shelf(tmp_path).open([job()])

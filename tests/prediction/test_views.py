@@ -7,6 +7,7 @@ from figureground.config import OperatingPoint, PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.prediction import Member, Segmenter
 from figureground.prediction.views import _coverage, _ramp, _starts, logit_maps, mean_map
+from figureground.preprocessing import resized
 
 RNG = np.random.default_rng(0)
 
@@ -71,7 +72,7 @@ def test_tiles_together_are_the_whole(scale, flip):
     """What looks at each pixel alone gives the same in tiles: at every pixel the tiles' shares sum to 1."""
     engine = Brightness()
     image = noise(200, 300)
-    whole = member(engine).preprocessing.resize_image(image, scale)
+    whole = resized(image, round(32 * scale), round(48 * scale))
     (seen,) = logit_maps(member(engine), [image], Views(flip, (scale,)))
     assert seen.shape == (round(32 * scale), round(48 * scale))
     np.testing.assert_allclose(seen, brightness_of(whole), atol=1e-5)
@@ -99,7 +100,8 @@ def test_several_scales_are_averaged_at_the_largest():
         ((64, 96), 2.0, (64, 96)),
         ((40, 60), 2.0, (40, 60)),  # 1.25 times the network's size is all there is
         ((20, 30), 2.0, (32, 48)),  # smaller than the network's size: as without tiles
-        ((640, 60), 2.0, (64, 96)),  # one side has more to show
+        ((640, 60), 2.0, (64, 60)),  # one side has more to show
+        ((2000, 20), 40.0, (1280, 48)),  # not 1280×1920
         ((1, 1), 4.0, (32, 48)),
     ],
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from figureground.prediction import Segmenter
     from figureground.prediction.batch import Outcome
     from figureground.prediction.cutout import Background
+    from figureground.prediction.jobs import Job
     from figureground.prediction.shelf import Shelf
 
 STDIN = "-"
@@ -47,11 +48,11 @@ def predict(
     model: ModelOption = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="torch, openvino or onnxruntime (default: the fastest).", rich_help_panel=MODELS),
+        typer.Option(help="torch, openvino or onnxruntime (default: first done).", rich_help_panel=MODELS),
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Also look at photos mirrored.", rich_help_panel=LOOK)] = False,
     tile: Annotated[
-        float | None,
+        list[float] | None,
         typer.Option(help="Also look at so many times the network's size, in tiles: 2.", rich_help_panel=LOOK),
     ] = None,
     keep_largest: Annotated[
@@ -93,6 +94,7 @@ def predict(
     from figureground.images import limit_pixels
     from figureground.prediction.cutout import parse_background
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
+    from figureground.prediction.jobs import find_films, find_jobs
     from figureground.prediction.shelf import Shelf
 
     if max_pixels is not None:
@@ -100,19 +102,26 @@ def predict(
     refuse_existing(json_file, overwrite)
     models, sources = _told_apart(inputs or [], model or [], list_file)
     kinds = save.replace(" ", "").split(",")
+    if background and "cutout" not in kinds:
+        raise FiguregroundError(f"--background is for cut-outs, and {save} was asked for; add --save cutout")
     behind = parse_background(background) if background else None
     given = {"keep_largest": keep_largest, "fill_holes": fill_holes, "min_area": min_area}
     changes = {key: value for key, value in given.items() if value is not None}
-    load = _Load(models, engine, tta, tile, changes)
+    load = _Load(models, engine, tta, tile or [], changes)
     if sources == [STDIN]:
         _from_stdin(load(1), kinds, behind)
         return
-    films, photos = _films_apart(sources)
-    if films and len(films) * len(kinds) + len(photos) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
+    paths = [Path(source) for source in sources]
+    films = find_films(paths, output, VIDEO_SUFFIXES)
+    photos = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
+    jobs = find_jobs(photos, output, required=not films) if photos else []
+    if films and len(films) * len(kinds) + len(jobs) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
         raise FiguregroundError(f"{output} names one film, but more was asked for; expected a folder as --output")
+    if json_file and not jobs:
+        raise FiguregroundError(f"{json_file} is about photos, and only films were given; leave out --json")
     well = [_film(load(), film, output, kinds, behind, smoothing, overwrite) for film in films]
-    if photos:
-        well.append(_photos(load, photos, Shelf(output, kinds, behind), overwrite, json_file))
+    if jobs:
+        well.append(_photos(load, jobs, Shelf(output, kinds, behind), overwrite, json_file))
     if not all(well):
         raise typer.Exit(1)
 
@@ -154,7 +163,7 @@ class _Load:
     """Loads the models once, when they are needed."""
 
     def __init__(
-        self, models: Sequence[str], engine: str | None, tta: bool, tile: float | None, changes: Mapping[str, Any]
+        self, models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[float], changes: Mapping[str, Any]
     ) -> None:
         from figureground.prediction.member import bundle_path
 
@@ -172,20 +181,11 @@ class _Load:
         return self._segmenter
 
 
-def _load(models: Sequence[str], engine: str | None, tta: bool, tile: float | None, photos: int | None) -> Segmenter:
+def _load(models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[float], photos: int | None) -> Segmenter:
     from figureground.prediction import Views, load
 
-    scales = (1.0,) if tile is None else (1.0, tile)
     with needs("train"):
-        return load(*models, engine=engine, views=Views(tta, scales), photos=photos)
-
-
-def _films_apart(sources: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
-
-    paths = [Path(source) for source in sources]
-    films = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
-    return films, [path for path in paths if path not in films]
+        return load(*models, engine=engine, views=Views(tta, (1.0, *tile)), photos=photos)
 
 
 def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Background | None) -> None:
@@ -202,7 +202,7 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
 
 def _film(
     segmenter: Segmenter,
-    film: Path,
+    film: Job,
     output: Path,
     kinds: Sequence[str],
     background: Background | None,
@@ -215,12 +215,12 @@ def _film(
     one = output.suffix.lower() in VIDEO_SUFFIXES
     well = True
     for kind in kinds:
-        target = output if one else output / f"{film.stem}{f'-{kind}' if len(kinds) > 1 else ''}.mp4"
-        if target.exists() and not overwrite:
+        target = output if one else output / f"{film.name}{f'-{kind}' if len(kinds) > 1 else ''}.mp4"
+        if target.exists() and not overwrite and target.resolve() != film.source.resolve():
             typer.echo(f"{target} was there (--overwrite replaces it)")
             continue
         try:
-            typer.echo(_film_of_kind(segmenter, film, target, kind, background, smoothing, overwrite))
+            typer.echo(_film_of_kind(segmenter, film.source, target, kind, background, smoothing, overwrite))
         except FiguregroundError as error:
             typer.echo(f"skipped: {error}", err=True)
             well = False
@@ -250,14 +250,12 @@ def _film_of_kind(
     )
 
 
-def _photos(load: _Load, photos: Sequence[Path], shelf: Shelf, overwrite: bool, json_file: Path | None) -> bool:
+def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, json_file: Path | None) -> bool:
     """A batch: each photo reported, and a summary; whether all went well."""
     from tqdm import tqdm
 
     from figureground.prediction.batch import predict_files
-    from figureground.prediction.jobs import find_jobs
 
-    jobs = find_jobs(photos, shelf.folder)
     start = time.perf_counter()
     outcomes: list[Outcome] = []
     bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)

@@ -72,10 +72,13 @@ def export(
         engines = [name for name in ENGINES[".onnx"] if find_spec(name) is not None]
         exported = [Member(reference.info, open_engine(partial, reference.info, name), name) for name in engines]
         rows = gate.compare_engines(reference, exported, valid, progress=progress)
-        say(gate.table(rows, [bundle.stat().st_size, *[partial.stat().st_size] * len(engines)]))
+        sizes = [bundle.stat().st_size, *[partial.stat().st_size] * len(engines)]
+        say(gate.table(rows, sizes))
+        for name in set(ENGINES[".onnx"]).difference(engines):
+            say(f"not compared in {name}, which is not installed: pip install {name}")
         if not accept_loss:
             _refuse_loss(gate.worst_change(rows), precision, valid)
-        figures = {"precision": precision, "gate": gate.to_json(rows, valid, precision)}
+        figures = {"precision": precision, "gate": gate.to_json(rows, sizes, valid, precision)}
         info = replace(reference.info, export=figures, figureground=__version__)
         write_info(partial, info)
     return info

@@ -110,13 +110,13 @@ def worst_change(rows: Sequence[Comparison]) -> float:
     return min([row.dice_change for row in rows[1:]] + [0.0])
 
 
-def to_json(rows: Sequence[Comparison], dataset: Dataset, precision: str) -> dict[str, Any]:
-    """The comparison for the metadata of the exported file."""
+def to_json(rows: Sequence[Comparison], sizes: Sequence[int], dataset: Dataset, precision: str) -> dict[str, Any]:
+    """The comparison for the metadata of the exported file; ``sizes`` are the files' bytes, before their metadata."""
     return {
         "data": dataset.name,
         "split": dataset.split,
         "n": len(dataset),
         "foreground": dataset.foreground,
         "limit": LIMITS[precision],
-        "engines": [vars(row) for row in rows],
+        "engines": [{**vars(row), "bytes": size} for row, size in zip(rows, sizes, strict=True)],
     }

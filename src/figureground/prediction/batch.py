@@ -92,7 +92,7 @@ def predict_files(
     try:
         read = _Ahead(readers, lambda job: _read(job, shelf, overwrite), jobs)
         loaded = segmenter if isinstance(segmenter, Segmenter) else segmenter()
-        shelf.open(jobs)
+        shelf.open(jobs, overwrite)
         work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
         workers = ThreadPoolExecutor(loaded.lanes + 1)  # one more: the network never waits for a picture to be written
         pools.append(workers)

@@ -19,10 +19,10 @@ class Job:
     below: Path
     """Its path in the batch: below the folder that was given, or its name alone. Different for each job."""
     name: Path
-    """The same without a suffix, unless another photo differs in the suffix alone: the results' name."""
+    """The same without a suffix, unless another one's results would have that name: the results' name."""
 
 
-def find_jobs(inputs: Sequence[Path], output: Path | None = None) -> list[Job]:
+def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: bool = True) -> list[Job]:
     """The photos in files and folders, which are searched through. Hidden files and folders do not count.
 
     Sub-folders are kept. Photos of different folders that would have the same name get their folder's name before it.
@@ -30,34 +30,52 @@ def find_jobs(inputs: Sequence[Path], output: Path | None = None) -> list[Job]:
     Args:
         inputs: files and folders. A file that is missing is a job too, which will fail, unless all are missing.
         output: where the results go; what lies there is no photo, though it may be inside a folder of photos.
+        required: that there is one.
 
     Raises:
         FiguregroundError: no input exists, there is no photo in any, or the results would lie among photos.
     """
     if not any(path.exists() for path in inputs):
         raise FiguregroundError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
-    found: dict[Path, Job] = {}  # by resolved path: the same file counts once
-    for path in inputs:
-        if path.is_dir():
-            for photo in _photos_in(path, output):
-                found.setdefault(photo.resolve(), Job(photo, photo.relative_to(path), Path()))
-        else:
-            found.setdefault(path.resolve(), Job(path, Path(path.name), Path()))
-    if not found:
+    found = _found(inputs, output, IMAGE_SUFFIXES)
+    if required and not found:
         raise FiguregroundError(
             f"no photo in {', '.join(map(str, inputs))}; expected files of: {', '.join(IMAGE_SUFFIXES)}"
         )
-    below = _kept_apart({resolved: job.below for resolved, job in found.items()})
+    return _named(found)
+
+
+def find_films(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> list[Job]:
+    """The files of some suffixes among files, and in folders as `find_jobs` searches them; there may be none."""
+    searched = [path for path in inputs if path.is_dir() or path.suffix.lower() in suffixes]
+    return _named(_found(searched, output, suffixes))
+
+
+def _found(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> dict[Path, Path]:
+    """Of each file its path below the folder that was given, by the file; the same file counts once."""
+    found: dict[Path, tuple[Path, Path]] = {}  # by resolved path
+    for path in inputs:
+        if path.is_dir():
+            for file in _files_in(path, output, suffixes):
+                found.setdefault(file.resolve(), (file, file.relative_to(path)))
+        else:
+            found.setdefault(path.resolve(), (path, Path(path.name)))
+    return dict(found.values())
+
+
+def _named(found: dict[Path, Path]) -> list[Job]:
+    """Jobs of which no two have the same path, nor the same name."""
+    below = _kept_apart(found)
     stems = Counter(path.with_suffix("") for path in below.values())
+    kept = set(below.values())  # names that a photo beside one of another suffix may have
     jobs = []
-    for resolved, job in found.items():
-        path = below[resolved]
-        alone = stems[path.with_suffix("")] == 1
-        jobs.append(Job(job.source, path, path.with_suffix("") if alone else path))
+    for source, path in below.items():
+        stem = path.with_suffix("")
+        jobs.append(Job(source, path, path if stems[stem] > 1 or stem in kept else stem))
     return jobs
 
 
-def _photos_in(folder: Path, output: Path | None) -> Iterator[Path]:
+def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Iterator[Path]:
     results = output.resolve() if output is not None else None
     if results == folder.resolve():
         raise FiguregroundError(
@@ -67,20 +85,21 @@ def _photos_in(folder: Path, output: Path | None) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         result = results in path.resolve().parents
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not hidden and not result:
+        if path.suffix.lower() in suffixes and path.is_file() and not hidden and not result:
             yield path
 
 
-def _kept_apart(below: dict[Path, Path]) -> dict[Path, Path]:
-    """Paths in the batch, by resolved path; where two are the same, with as many folders before them as it takes."""
-    apart, depth = dict(below), 2
+def _kept_apart(found: dict[Path, Path]) -> dict[Path, Path]:
+    """Paths in the batch, by file; where two are the same, with as many folders before them as it takes."""
+    apart, depth = dict(found), 2
     while twice := _doubles(apart):
-        for resolved in twice:
-            apart[resolved] = Path(*resolved.relative_to(resolved.anchor).parts[-depth:])
+        for source in twice:
+            resolved = source.resolve()
+            apart[source] = Path(*resolved.relative_to(resolved.anchor).parts[-depth:])
         depth += 1
     return apart
 
 
 def _doubles(below: dict[Path, Path]) -> list[Path]:
     taken = Counter(below.values())
-    return [resolved for resolved, path in below.items() if taken[path] > 1]
+    return [source for source, path in below.items() if taken[path] > 1]

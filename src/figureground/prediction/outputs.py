@@ -15,6 +15,7 @@ from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import FiguregroundError
 from figureground.images import strips, write_grey, write_image
 from figureground.prediction.cutout import Background, backdrop, blended, cutout_bands, parse_background
+from figureground.prediction.matting import Rows
 from figureground.prediction.polygons import Polygon, find_polygons
 from figureground.prediction.postprocessing import post_process
 from figureground.prediction.quality import estimate_dice, expected_dice, features
@@ -29,6 +30,21 @@ GREY = ("mask", "probability")
 """Those of one channel."""
 PIXELS_AT_ONCE = 2**21
 """Of a picture of one channel that is written: in fewer, the rows that a strip shares with its neighbours count."""
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Probabilities (H, W), some rows at a time, and 0 or 1 where the clean-up of the mask has overruled them."""
+
+    source: Rows
+    mask: NDArray[np.bool_]
+    """(H, W), cleaned up."""
+    overruled: NDArray[np.bool_]
+    """(H, W), where it differs from what the probabilities said."""
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Some rows, (n, W)."""
+        return np.where(self.overruled[rows], self.mask[rows], self.source[rows]).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -87,12 +103,11 @@ class Prediction:
             picture.paste(Image.fromarray(rows), (0, band.start))
         return picture
 
-    def _cleaned(self) -> NDArray[np.float32] | Restored:
+    def _cleaned(self) -> Rows:
         """The probability, but certain where post-processing has overruled it."""
         if self.post_processing == PostProcessingConfig():
             return self.source
-        overruled = self.mask != (self.source > self.threshold)
-        return np.where(overruled, self.mask, self.probability)
+        return Cleaned(self.source, self.mask, self.mask != (self.source > self.threshold))
 
     @property
     def expected_dice(self) -> float:

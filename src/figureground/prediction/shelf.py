@@ -42,18 +42,28 @@ class Shelf:
         self._records = folder / COCO_RECORDS if "coco" in kinds else None
         self._recorded = {record["file_name"] for record in self._read_records()}
 
-    def open(self, jobs: Sequence[Job]) -> None:
+    def open(self, jobs: Sequence[Job], overwrite: bool = False) -> None:
         """See, before any work is done, that the results can be put here.
 
         Raises:
-            FiguregroundError: the folder cannot be made, or a result would replace a photo.
+            FiguregroundError: the folder cannot be made or written to, a result would replace a photo, or, unless
+                ``overwrite`` is given, one of another kind.
         """
         photos = {job.source.resolve() for job in jobs}
-        for path in (path for job in jobs for path in self.files(job)):
-            if path.resolve() in photos:
-                raise FiguregroundError(f"{path} is a photo, and would be replaced; expected another folder of results")
+        for job in jobs:
+            for kind, path in zip(self._pictures, self.files(job), strict=True):
+                if path.resolve() in photos:
+                    raise FiguregroundError(
+                        f"{path} is a photo, and would be replaced; expected another folder of results"
+                    )
+                if not overwrite and path.exists() and not _may_be(kind, path):
+                    raise FiguregroundError(
+                        f"{path} is there, and no {kind}; choose another folder, or replace it with --overwrite"
+                    )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise FiguregroundError(
                 f"{self.folder} cannot be a folder of results ({error.strerror}); choose another"
@@ -111,6 +121,18 @@ class Shelf:
             except json.JSONDecodeError:  # cut short by a killed process
                 continue
         return records
+
+
+def _may_be(kind: str, path: Path) -> bool:
+    """Whether a file can be a picture of this kind, by its depth and channels: those of several have the same name."""
+    if PICTURES[kind] != ".png":
+        return True
+    with path.open("rb") as file:
+        head = file.read(26)
+    depth, colour = head[24:25], head[25:26]
+    return (depth, colour) in {"mask": ((b"\x08", b"\0"),), "probability": ((b"\x10", b"\0"),)}.get(
+        kind, ((b"\x08", b"\x06"), (b"\x08", b"\x02"))
+    )
 
 
 def _append(path: Path, line: str) -> None:

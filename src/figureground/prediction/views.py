@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
 from figureground.prediction.member import Member
-from figureground.preprocessing import resized_strips
+from figureground.preprocessing import resized, resized_strips
 
 BATCH_SIZE = 8
 OVERLAP = 0.5  # of neighbouring tiles, as a share of a tile
@@ -71,10 +71,10 @@ def mean_map(maps: Sequence[Logits]) -> Logits:
 
 
 def _enlarged(member: Member, image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """A photo at ``scale`` times the network's size, but no larger than it is: enlarging shows nothing new."""
-    size = member.preprocessing.size
-    most = max(image.shape[0] / size[0], image.shape[1] / size[1], 1.0)
-    return member.preprocessing.resize_image(image, min(scale, most))
+    """A photo at ``scale`` times the network's size, but no side longer than its own: that shows nothing new."""
+    sides = zip(image.shape, member.preprocessing.size, strict=False)
+    height, width = (max(seen, min(round(scale * seen), own)) for own, seen in sides)
+    return resized(image, height, width)
 
 
 def _tiled(look: Callable[[Images], Logits], image: NDArray[np.uint8], tile: tuple[int, int]) -> Logits:
