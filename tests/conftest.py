@@ -71,6 +71,12 @@ def resnet_bundle(tmp_path_factory):
     return _random_bundle(path, "resnet34_unet", {}, (64, 64))
 
 
+@pytest.fixture(scope="session")
+def compact_bundle(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compact") / "compact.safetensors"
+    return _random_bundle(path, "compact_fpn", {}, (64, 64))
+
+
 def _exported(bundle):
     """The same as .onnx: traced once for all tests, which takes seconds."""
     from figureground.config import DataConfig
@@ -89,6 +95,11 @@ def narrow_onnx(narrow_bundle):
 @pytest.fixture(scope="session")
 def resnet_onnx(resnet_bundle):
     return _exported(resnet_bundle)
+
+
+@pytest.fixture(scope="session")
+def compact_onnx(compact_bundle):
+    return _exported(compact_bundle)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,18 @@
 
 import io
 import json
+import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from figureground.bundle import read_info
 from figureground.cli import main
+from figureground.config import PostProcessingConfig
+from figureground.export.onnx import write_info
 
 
 @pytest.fixture
@@ -177,6 +182,23 @@ def test_clean_up(command, options, area):
     save("parts.png", PARTS)
     assert command("parts.png", *options)[0] == 0
     assert (pixels("masks/parts.png") == 255).sum() == area
+
+
+def test_a_model_brings_its_clean_up(command, bright_onnx, tmp_path):
+    """Of one that was fitted with the largest part alone nothing need be said, and it can be turned off."""
+    shutil.copy(bright_onnx, "own.onnx")
+    settings = PostProcessingConfig(keep_largest=True)
+    write_info(tmp_path / "own.onnx", replace(read_info(bright_onnx), post_processing=settings))
+    save("parts.png", PARTS)
+    for options, area in (([], 18 * 18 - 12 * 12), (["--keep-all"], 18 * 18 - 12 * 12 + 1 + 3 * 24)):
+        assert command("parts.png", "--overwrite", *options, models=("own.onnx",))[0] == 0
+        assert (pixels("masks/parts.png") == 255).sum() == area
+
+
+def test_a_cutout_is_cleaned_up_too(command):
+    save("parts.png", PARTS)
+    assert command("parts.png", "--save", "cutout", "--keep-largest")[0] == 0
+    assert not pixels("masks/parts.png")[24:, :, 3].any()  # the bar
 
 
 class Slope:

@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 PHOTOS = {size: RNG.integers(0, 256, (*size, 3), np.uint8) for size in [(1, 1), (33, 47), (250, 333), (1, 200)]}
 
 
-@pytest.fixture(scope="module", params=["narrow", "resnet"])
+@pytest.fixture(scope="module", params=["narrow", "resnet", "compact"])
 def pair(request):
     """A bundle and what it was exported to."""
     return request.getfixturevalue(f"{request.param}_bundle"), request.getfixturevalue(f"{request.param}_onnx")
