@@ -44,6 +44,7 @@ from figureground.training import resume, train
 
 LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0)"
 TIMED = 100
+LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
 log = logging.getLogger("train_pets")
 
@@ -84,7 +85,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def exported(folder: Path, data: DataConfig) -> Path:
     """Stage 3, and the scores of the file itself in its metadata."""
     path = folder / "model-int8.onnx"
-    if not path.is_file():
+    if not path.is_file() or read_info(path).licence != LICENCE:  # scoring may have been interrupted
         export(folder, path, data, precision="int8", say=log.info)
         figures = evaluate(load(path), open_dataset(data.source, "test")).to_json() | NAME
         info = read_info(path)
@@ -189,6 +190,9 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("figureground").setLevel(logging.INFO)  # not what the exporter says of every node
     log.setLevel(logging.INFO)
+    if given.results:
+        given.results.mkdir(parents=True, exist_ok=True)
+        logging.getLogger().addHandler(logging.FileHandler(given.results / f"pets-seed{given.seed}.log"))
     runs = trained(given)
     model = exported(runs[1], DataConfig(str(given.data)))
     results = measured(given, runs, model)
@@ -200,6 +204,9 @@ def main() -> None:
             shutil.copy(folder / "history.png", given.results / f"{name}{part}-history.png")
             shutil.copy(folder / "metrics.csv", given.results / f"{name}{part}-metrics.csv")
     if given.install:
+        dice = results["int8"]["dice"]["mean"]
+        if dice < LOWEST_DICE or results["megabytes"] > MOST_MEGABYTES:
+            raise SystemExit(f"not installed: test Dice {dice:.4f}, {results['megabytes']:.1f} MB")
         shutil.copy(model, pretrained_bundle("pets"))
 
 

@@ -1,6 +1,7 @@
 """The lab report's training: ``python train.py --model unet --epochs 30 --batch_size 8 --learning-rate 1e-4``."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from figureground import lab_report
@@ -14,5 +15,8 @@ parser.add_argument("--batch_size", "-b", type=int, default=4)
 parser.add_argument("--learning-rate", "-lr", dest="learning_rate", type=float, default=1e-4)
 
 if __name__ == "__main__":
-    with reporting_errors():
-        lab_report.train(**vars(parser.parse_args()))
+    with reporting_errors() as say:
+        run = lab_report.train(**vars(parser.parse_args()))
+        if run.interrupted:
+            say(f"interrupted and saved; go on with: figureground train --resume {run.folder}")
+            sys.exit(130)

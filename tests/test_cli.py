@@ -152,8 +152,11 @@ def test_demo(tmp_path, monkeypatch):
     assert re.search(r"a cat, found in \d+\.\d s by the model in the box \(pets, ", lines[0])
     with Image.open(tmp_path / "cat.png") as picture:
         assert picture.size == (3 * 451 + 2 * 12, 300)
-    for _ in range(2):  # a second time replaces the first
-        train_small(tmp_path, False, lines.append)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").touch()
+    train_small(tmp_path, False, lines.append)
+    assert (tmp_path / "run" / "mine.txt").is_file()
+    assert (tmp_path / "run-2" / "model.safetensors").is_file()
     assert any("test Dice" in line for line in lines)
     assert (tmp_path / "prediction.png").is_file()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,7 +60,7 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> None:
-    """Train, score and draw into ``output``, where the run of an earlier demonstration is replaced.
+    """Train, score and draw into ``output``, beside the runs of earlier demonstrations.
 
     Args:
         output: the folder.
@@ -70,13 +69,13 @@ def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> N
     """
     from figureground.config import TrainConfig, merge, parse, read_settings
     from figureground.evaluation import draw_cases, score_run
-    from figureground.training import train
+    from figureground.training import free_folder, train
 
     config = parse(TrainConfig, merge(read_settings("strong"), SETTINGS))
-    if (output / "run").is_dir():
-        shutil.rmtree(output / "run")
     say("figureground: training a small U-Net on drawn figures (640 images of 96×96, 10 epochs)")
-    run = train(config, output / "run", progress=progress)
+    run = train(config, free_folder(output, "run"), progress=progress)
+    if run.interrupted:
+        raise KeyboardInterrupt
     evaluation = score_run(run.folder, progress=progress)
     say(evaluation.summary())
     picture = output / "prediction.png"

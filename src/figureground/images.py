@@ -38,6 +38,19 @@ log = logging.getLogger(__name__)
 _opening = threading.Lock()  # the filters of warnings belong to the whole process, and photos are read by threads
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted; links to other folders are not followed.
+
+    Raises:
+        FiguregroundError: a folder that may not be read: what is in it must not be left out silently.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise FiguregroundError(f"{error.filename} cannot be looked through ({error.strerror})") from error
+
+    return sorted(Path(above, name) for above, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
 def read_image(source: ImageSource) -> NDArray[np.uint8]:
     """An image (H, W, 3) uint8 RGB, upright.
 

@@ -14,6 +14,7 @@ from figureground.data import Split, open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Case, Evaluation, draw_cases, show_prediction
 from figureground.evaluation import evaluate as score
+from figureground.evaluation.pictures import has_screen
 from figureground.images import replacing
 from figureground.metrics import counts, dice
 from figureground.prediction import load_state_dict
@@ -59,8 +60,8 @@ def write_state_dict(bundle: Path, target: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
-    with replacing(target) as partial:
-        torch.save(load_file(bundle), partial)
+    with replacing(target) as partial, partial.open("wb") as file:  # a file of ours: a full disk is an OSError
+        torch.save(load_file(bundle), file)
 
 
 def evaluate(data_path: Path, model_path: Path, model_type: str, mode: Split, batch_size: int) -> Evaluation:
@@ -79,6 +80,8 @@ def inference(
 ) -> list[Path]:
     """Masks of the first samples of a split as ``NAME_mask.png``, beside each the photo with the mask laid over it.
 
+    ``show`` also opens a window for each, where there is a screen.
+
     Returns:
         The files written.
 
@@ -94,7 +97,7 @@ def inference(
         mask, overlay = (save_dir / f"{sample.name}_{kind}.png" for kind in ("mask", "overlay"))
         prediction.save(mask)
         show_prediction(sample.image, prediction.mask, overlay, title=sample.name)
-        if show:
+        if show and has_screen():
             show_prediction(sample.image, prediction.mask, title=sample.name)
         written += [mask, overlay]
     return written

@@ -1,4 +1,6 @@
+import errno
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -259,3 +261,19 @@ def test_unknown_split_and_policy(split, foreground, words):
     with pytest.raises(FiguregroundError) as caught:
         open_dataset("synthetic", split, foreground=foreground)
     assert str(caught.value) == words
+
+
+def test_a_folder_that_may_not_be_read_is_not_left_out(tmp_path, monkeypatch):
+    """Its images would be missing without a word (root may read everything, so the refusal is staged)."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder / "locked").mkdir(parents=True)
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(FiguregroundError, match=r"locked cannot be looked through \(Permission denied\)"):
+        open_dataset(tmp_path, "train")

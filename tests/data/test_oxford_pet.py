@@ -155,6 +155,25 @@ def test_download_returns_the_layouts_folder(tmp_path, monkeypatch):
     assert calls == [((tmp_path,), {"download": True})]
 
 
+def test_download_unpacks_again_what_was_interrupted(layout, tmp_path, monkeypatch):
+    """torchvision would take the folders that are there for whole ones."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "oxford-iiit-pet").symlink_to(layout)
+    (layout / "images" / "pug_2.webp").rename(layout / "images" / "pug_2.jpg")
+    (layout / "annotations" / "list.txt").write_text("#Image CLASS-ID\npug_1 1 1 1\npug_2 1 1 1\n")
+    unpacked = []
+    monkeypatch.setattr(
+        torchvision.datasets.utils, "download_and_extract_archive", lambda url, *_, **__: unpacked.append(url)
+    )
+    monkeypatch.setattr(torchvision.datasets.OxfordIIITPet, "__init__", lambda *_, **__: None)
+    download(root)
+    assert unpacked == []
+    (layout / "annotations" / "trimaps" / "pug_2.png").unlink()
+    download(root)
+    assert [url.rpartition("/")[2] for url in unpacked] == ["images.tar.gz", "annotations.tar.gz"]
+
+
 def test_sizes_of_the_real_splits(pets_256):
     datasets = [open_dataset(pets_256, split) for split in SPLITS]
     assert [len(dataset) for dataset in datasets] == [3312, 368, 3669]

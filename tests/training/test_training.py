@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,7 +14,16 @@ import torch
 from PIL import Image
 
 from figureground.bundle import read_info, read_tensors
-from figureground.config import DataConfig, ModelConfig, Phase, PreprocessingConfig, TrainConfig, parse, read_settings
+from figureground.config import (
+    DataConfig,
+    ModelConfig,
+    Phase,
+    PreprocessingConfig,
+    TrainConfig,
+    parse,
+    read_settings,
+    to_yaml,
+)
 from figureground.data import open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation import evaluate, score_run
@@ -195,6 +205,46 @@ def test_a_wrong_data_folder_leaves_no_run_behind(tmp_path):
     with pytest.raises(FiguregroundError, match="no such folder"):
         train(replace(TINY, data=DataConfig(str(tmp_path / "none"))), tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("this ran",)
+
+
+def test_a_checkpoint_that_cannot_be_resumed(tmp_path, capsys):
+    """Damaged, of another network, or holding code: one line each, and the code does not run."""
+    run = train(replace(TINY, epochs=1), tmp_path / "a")
+    path = run.folder / "last.ckpt"
+    content = path.read_bytes()
+    (run.folder / "config.yaml").write_text(to_yaml(replace(TINY, model=ModelConfig("unet", {"base_width": 8}))))
+    with pytest.raises(FiguregroundError, match=r"last\.ckpt is of another network than config\.yaml beside it; start"):
+        resume(run.folder)
+    for broken in (b"", b"text", content[: len(content) // 2], pickle.dumps(Code(), 2), pickle.dumps([1], 2)):
+        path.write_bytes(broken)
+        with pytest.raises(FiguregroundError, match=r"last\.ckpt is damaged, or no checkpoint of a run; start anew"):
+            resume(run.folder)
+    torch.save({"state_dict": {"a": Code()}}, path)
+    with pytest.raises(FiguregroundError, match=r"last\.ckpt is damaged, or no checkpoint"):
+        resume(run.folder)
+    assert "this ran" not in capsys.readouterr().out
+
+
+def test_a_broken_image_in_a_worker_process_is_one_line(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for index in range(40):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:20, 8:20] = 255
+        Image.fromarray(mask).convert("RGB").save(tmp_path / "images" / f"{index}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{index}.png")
+    data = DataConfig(str(tmp_path), cache="off")
+    broken = open_dataset(str(tmp_path), "train").names[3]
+    (tmp_path / "images" / f"{broken}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(FiguregroundError) as caught:
+        train(replace(TINY, data=data, workers=1), tmp_path / "run")
+    assert str(caught.value).startswith(str(tmp_path / "images" / f"{broken}.png"))
+    assert "Traceback" not in str(caught.value)
 
 
 def test_resume_needs_a_run(tmp_path):

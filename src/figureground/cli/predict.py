@@ -255,11 +255,13 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     from tqdm import tqdm
 
     from figureground.prediction.batch import predict_files
+    from figureground.prediction.engines import FEW
 
     start = time.perf_counter()
     outcomes: list[Outcome] = []
     bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
-    done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=json_file is not None)
+    judge = json_file is not None or len(jobs) <= FEW
+    done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=judge)
     with closing(done), bar:
         for outcome in done:
             outcomes.append(outcome)
@@ -277,7 +279,16 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     typer.echo(
         f"{counted['done']} of {len(jobs)} photos done{speed if counted['done'] else ''}{there}{failed}: {shelf.folder}"
     )
+    for outcome in outcomes:
+        if outcome.needs_review and len(jobs) <= FEW:
+            typer.echo(f"look at {outcome.job.source}: {_doubt(outcome)}")
     return not counted["failed"]
+
+
+def _doubt(outcome: Outcome) -> str:
+    return (
+        f"the mask may be wrong (estimated Dice {outcome.estimated_dice:.2f})" if outcome.figure else "no figure found"
+    )
 
 
 def _write_summary(

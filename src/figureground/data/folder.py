@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from figureground.data.dataset import SPLITS, FileDataset, Pair, Split, list_briefly
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES, read_levels
+from figureground.images import IMAGE_SUFFIXES, files_below, read_levels
 from figureground.labels import BACKGROUND, FIGURE
 
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
@@ -98,7 +98,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Image files below a folder by their relative path without the suffix; hidden files do not count."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return found

@@ -107,8 +107,13 @@ def download(root: Path) -> Path:
         FiguregroundError: no network, or an archive that does not have its sum.
     """
     from torchvision.datasets import OxfordIIITPet
+    from torchvision.datasets.utils import download_and_extract_archive
 
+    folder = root / "oxford-iiit-pet"
     try:
+        if folder.is_dir() and not _is_whole(folder):  # torchvision takes folders that are there for whole ones
+            for url, md5 in OxfordIIITPet._RESOURCES:
+                download_and_extract_archive(url, str(folder), md5=md5)
         OxfordIIITPet(root, download=True)
     except (OSError, RuntimeError, EOFError) as error:  # no network, wrong sums, a full disk
         raise FiguregroundError(
@@ -116,7 +121,17 @@ def download(root: Path) -> Path:
             "again to continue: whole archives are kept. Without a network, put images.tar.gz and "
             f"annotations.tar.gz into {root / 'oxford-iiit-pet'} and give it again"
         ) from error
-    return root / "oxford-iiit-pet"
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all images and trimaps of the list are there: unpacking may have been interrupted."""
+    lists = folder / "annotations" / "list.txt"
+    if not lists.is_file():
+        return False
+    names = [line.split()[0] for line in lists.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    images, trimaps = folder / "images", folder / "annotations" / "trimaps"
+    return all((images / f"{name}.jpg").is_file() and (trimaps / f"{name}.png").is_file() for name in names)
 
 
 def species_and_breed(name: str) -> tuple[str, str]:

@@ -83,11 +83,18 @@ def _picture(axes: Any, pixels: NDArray[Any], title: str) -> None:
     axes.axis("off")
 
 
+def has_screen() -> bool:
+    """Whether pictures can be shown in a window."""
+    import matplotlib.pyplot as plt
+
+    return plt.get_backend().lower() != "agg"  # what matplotlib falls back to without a screen
+
+
 def _show_or_save(figure: Figure, path: str | Path | None, fallback: str | Path) -> Path | None:
     import matplotlib.pyplot as plt
 
     try:
-        if path is None and plt.get_backend().lower() != "agg":  # what matplotlib falls back to without a screen
+        if path is None and has_screen():
             plt.show()
             return None
         target = Path(path or fallback)

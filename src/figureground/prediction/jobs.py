@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES
+from figureground.images import IMAGE_SUFFIXES, files_below
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Ite
             f"the results would lie among the photos of {folder}, and next time be taken for photos; "
             f"expected another folder, such as {folder / 'masks'}"
         )
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         result = results in path.resolve().parents
         if path.suffix.lower() in suffixes and path.is_file() and not hidden and not result:

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, read_info, read_tensors
 from figureground.config import ModelConfig, TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
-from figureground.errors import FiguregroundError
+from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.images import replacing
 from figureground.preprocessing import Preprocessing
 from figureground.training.datamodule import loaders, open_for_training
@@ -157,13 +157,33 @@ def _fit(
     trainer = make_trainer(
         config, on_gpu, [keeper, *averages, Interruption(folder), *bars], epochs=config.epochs, logger=logger
     )
+    if checkpoint is not None:
+        _refuse_other_checkpoint(checkpoint, module)
     interrupted = False
     try:
         with without_advice():
             trainer.fit(module, *batches, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
         interrupted = True
+    except FiguregroundError as error:  # of a worker process it comes wrapped in that one's traceback
+        raise FiguregroundError(str(error).rpartition(f"{FiguregroundError.__name__}: ")[2].strip()) from error
     return Run(folder, tuple(keeper.rows), interrupted)
+
+
+def _refuse_other_checkpoint(path: Path, module: SegmentationModule) -> None:
+    """Before Lightning reads it, whose errors are long.
+
+    Raises:
+        FiguregroundError: damaged, holding code, or of another network.
+    """
+    again = f"start anew with figureground train --config {path.parent / CONFIG}"
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        shapes = {name: tensor.shape for name, tensor in found.items()}
+    except BROKEN_FILE:
+        raise FiguregroundError(f"{path} is damaged, or no checkpoint of a run; {again}") from None
+    if shapes != {name: tensor.shape for name, tensor in module.state_dict().items()}:
+        raise FiguregroundError(f"{path} is of another network than {CONFIG} beside it; {again}")
 
 
 def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: EpochRow) -> BundleInfo:

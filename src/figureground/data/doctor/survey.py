@@ -9,7 +9,7 @@ from figureground.data.dataset import SPLITS, Split
 from figureground.data.folder import files_by_stem, hashed_split, split_folders
 from figureground.data.layouts import Layout, recognise
 from figureground.data.oxford_pet import image_files, split_names
-from figureground.images import IMAGE_SUFFIXES
+from figureground.images import IMAGE_SUFFIXES, files_below
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ def _rest(
 ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """The files below some folders that are not used: images and masks, and others."""
     used = {path for item in items for path in (item.image, item.mask)} | {path for same in same_name for path in same}
-    rest = sorted({path for folder in folders for path in folder.rglob("*") if path.is_file()} - used)
+    rest = sorted({path for folder in folders for path in files_below(folder) if path.is_file()} - used)
     unlisted = [path for path in rest if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
     return tuple(unlisted), tuple(path for path in rest if path not in set(unlisted))

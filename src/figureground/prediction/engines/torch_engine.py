@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from figureground.config import ModelConfig
-from figureground.errors import FiguregroundError
+from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.models import create_model
 
 
@@ -55,7 +54,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise FiguregroundError(f"{path}: no such file; expected a state dict saved by training")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except BROKEN_FILE as error:
         if any(found in str(error) for found in ("Unsupported global", "unrecognized function")):  # torch's words
             raise FiguregroundError(
                 f"{path} holds more than weights and could run code when read; it is refused. "
