@@ -23,6 +23,7 @@ NETWORKS = {
     "unet": ModelConfig("unet"),
     "resnet34_unet": ModelConfig("resnet34_unet"),
     "unet-16": ModelConfig("unet", {"base_width": 16}),
+    "compact_fpn": ModelConfig("compact_fpn"),
 }
 DRAWN = DataConfig("synthetic:n=40,size=256")
 """What untrained networks are exported on: it only has to fill their ranges."""
