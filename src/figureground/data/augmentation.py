@@ -3,7 +3,8 @@
 It says what is drawn and in which order; where its own way to the pixels is slow, ``pixels`` has another.
 
 ``report`` is the lab report's: on the image as it comes, which is the cached one unless the cache is off, before it is
-resized and normalised. ``strong`` works on the cache and gives images of the size that is trained; ``heavy`` is more of it, for trainings of many epochs.
+resized and normalised. ``strong`` works on the cache and gives images of the size that is trained; ``heavy`` is more of
+it, for trainings of many epochs.
 """
 
 from __future__ import annotations
