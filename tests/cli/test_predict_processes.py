@@ -23,7 +23,7 @@ def slowly(engine, batch):
 OnnxRuntimeEngine.logits = slowly
 main()
 """
-COUNT = 24  # three batches
+COUNT = 48  # six batches: with three, all may be under way when the first file is seen
 pytestmark = pytest.mark.timeout(60)
 
 
