@@ -94,7 +94,6 @@ def predict(
     from figureground.images import limit_pixels
     from figureground.prediction.cutout import parse_background
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
-    from figureground.prediction.jobs import find_films, find_jobs
     from figureground.prediction.shelf import Shelf
 
     if max_pixels is not None:
@@ -111,10 +110,7 @@ def predict(
     if sources == [STDIN]:
         _from_stdin(load(1), kinds, behind)
         return
-    paths = [Path(source) for source in sources]
-    films = find_films(paths, output, VIDEO_SUFFIXES)
-    photos = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
-    jobs = find_jobs(photos, output, required=not films) if photos else []
+    films, jobs = _films_and_photos(sources, output)
     if films and len(films) * len(kinds) + len(jobs) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
         raise FiguregroundError(f"{output} names one film, but more was asked for; expected a folder as --output")
     if json_file and not jobs:
@@ -186,6 +182,16 @@ def _load(models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[f
 
     with needs("train"):
         return load(*models, engine=engine, views=Views(tta, (1.0, *tile)), photos=photos)
+
+
+def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job]]:
+    from figureground.prediction.film_reading import VIDEO_SUFFIXES
+    from figureground.prediction.jobs import find_films, find_jobs
+
+    paths = [Path(source) for source in sources]
+    films = find_films(paths, output, VIDEO_SUFFIXES)
+    photos = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
+    return films, find_jobs(photos, output, required=not films) if photos else []
 
 
 def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Background | None) -> None:
@@ -260,7 +266,8 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     start = time.perf_counter()
     outcomes: list[Outcome] = []
     bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
-    judge = json_file is not None or len(jobs) <= FEW
+    few = len(jobs) <= FEW
+    judge = few or json_file is not None
     done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=judge)
     with closing(done), bar:
         for outcome in done:
@@ -280,7 +287,7 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
         f"{counted['done']} of {len(jobs)} photos done{speed if counted['done'] else ''}{there}{failed}: {shelf.folder}"
     )
     for outcome in outcomes:
-        if outcome.needs_review and len(jobs) <= FEW:
+        if few and outcome.needs_review:
             typer.echo(f"look at {outcome.job.source}: {_doubt(outcome)}")
     return not counted["failed"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.data.dataset import FileDataset, Pair, Split, list_briefly
+from figureground.data.dataset import SPLITS, FileDataset, Pair, Split, list_briefly
 from figureground.errors import FiguregroundError
 from figureground.images import read_indices
 from figureground.labels import BACKGROUND, FIGURE, LEFT_OUT
@@ -125,13 +125,13 @@ def download(root: Path) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether all images and trimaps of the list are there: unpacking may have been interrupted."""
-    lists = folder / "annotations" / "list.txt"
-    if not lists.is_file():
+    """Whether no file of any split is missing: unpacking may have been interrupted."""
+    try:
+        for split in SPLITS:
+            open_oxford_pet(folder, split)
+    except FiguregroundError:
         return False
-    names = [line.split()[0] for line in lists.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    images, trimaps = folder / "images", folder / "annotations" / "trimaps"
-    return all((images / f"{name}.jpg").is_file() and (trimaps / f"{name}.png").is_file() for name in names)
+    return True
 
 
 def species_and_breed(name: str) -> tuple[str, str]:

@@ -83,10 +83,10 @@ def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Ite
             f"expected another folder, such as {folder / 'masks'}"
         )
     for path in files_below(folder):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        result = results in path.resolve().parents
-        if path.suffix.lower() in suffixes and path.is_file() and not hidden and not result:
-            yield path
+        if path.suffix.lower() in suffixes and path.is_file():
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if not hidden and results not in path.resolve().parents:
+                yield path
 
 
 def _kept_apart(found: dict[Path, Path]) -> dict[Path, Path]:

@@ -18,6 +18,8 @@ from figureground.prediction.outputs import COLOURED, PICTURES, Prediction
 
 COCO, COCO_RECORDS = "coco.json", ".coco.jsonl"
 KINDS = (*PICTURES, "coco")
+PNG_PIXELS = {"mask": [(8, 0)], "probability": [(16, 0)], "cutout": [(8, 6), (8, 2)]}
+"""Depth and colour type, bytes 24 and 25 of the file, by which pictures of one name and suffix are told apart."""
 
 
 class Shelf:
@@ -124,15 +126,10 @@ class Shelf:
 
 
 def _may_be(kind: str, path: Path) -> bool:
-    """Whether a file can be a picture of this kind, by its depth and channels: those of several have the same name."""
-    if PICTURES[kind] != ".png":
-        return True
+    """Whether a file can be a picture of this kind: those of several have the same name."""
     with path.open("rb") as file:
         head = file.read(26)
-    depth, colour = head[24:25], head[25:26]
-    return (depth, colour) in {"mask": ((b"\x08", b"\0"),), "probability": ((b"\x10", b"\0"),)}.get(
-        kind, ((b"\x08", b"\x06"), (b"\x08", b"\x02"))
-    )
+    return kind not in PNG_PIXELS or tuple(head[24:]) in PNG_PIXELS[kind]
 
 
 def _append(path: Path, line: str) -> None:
