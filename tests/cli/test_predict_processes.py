@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 from figureground.cli import main
 from figureground.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
 
