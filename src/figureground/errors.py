@@ -1,4 +1,4 @@
-"""The one exception that stands for wrong input: commands print it as a single line."""
+"""The exceptions that stand for wrong input: commands print them as a single line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import pickle
 
 class FiguregroundError(Exception):
     """Something the user can mend. The message says what was given, what was expected and what to do."""
+
+
+class UsageError(FiguregroundError):
+    """It was asked for what there is not: a name or value that is no choice, or options that exclude each other."""
 
 
 BROKEN_FILE = (

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.png import encode_grey
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
@@ -152,7 +152,7 @@ def limit_pixels(most: float) -> None:
         FiguregroundError: no number of pixels.
     """
     if not 1 <= most < math.inf:
-        raise FiguregroundError(f"a limit of {most} pixels; expected a number from 1, such as 2e8")
+        raise UsageError(f"a limit of {most} pixels; expected a number from 1, such as 2e8")
     Image.MAX_IMAGE_PIXELS = int(most) // 2  # Pillow warns from here on, and refuses twice as many
 
 

@@ -103,15 +103,15 @@ def test_one_photo_on_stdin_to_a_picture_on_stdout(command):
 
 
 def test_what_stdin_cannot_do(command, photos):
-    for arguments, stdin, message in [
-        (["-"], b"", "the image is empty (0 bytes)"),
-        (["-"], b"text", "the image is not an image"),
-        (["-", "--save", "mask,overlay"], png(halves()), "stdout takes one picture, 2 were asked for"),
-        (["-", "--save", "coco"], png(halves()), "there is no picture 'coco'; expected one of: mask, overlay"),
-        (["-", "photos"], png(halves()), "- is one photo on stdin, 2 sources were given; expected it alone"),
+    for arguments, stdin, expected, message in [
+        (["-"], b"", 1, "the image is empty (0 bytes)"),
+        (["-"], b"text", 1, "the image is not an image"),
+        (["-", "--save", "mask,overlay"], png(halves()), 2, "stdout takes one picture, 2 were asked for"),
+        (["-", "--save", "coco"], png(halves()), 2, "there is no picture 'coco'; expected one of: mask, overlay"),
+        (["-", "photos"], png(halves()), 2, "- is one photo on stdin, 2 sources were given; expected it alone"),
     ]:
         status, out, err = command(*arguments, stdin=stdin)
-        assert (status, out) == (1, b""), arguments
+        assert (status, out) == (expected, b""), arguments
         assert message in err
 
 
@@ -246,9 +246,9 @@ def test_a_limit_of_pixels(command):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 1, "no photo was given; expected files, folders, --list FILE or - for stdin"),
+        ([], 2, "no photo was given; expected files, folders, --list FILE or - for stdin"),
         (["runs/none", "photos"], 1, "runs/none: no such model, photo or folder; models are run folders, bundles and"),
-        (["MODEL"], 1, "no photo was given; expected files, folders, --list FILE or - for stdin"),
+        (["MODEL"], 2, "no photo was given; expected files, folders, --list FILE or - for stdin"),
         (
             ["none.onnx", "photos"],
             1,
@@ -258,28 +258,28 @@ def test_a_limit_of_pixels(command):
         (["photos/text.onnx", "photos"], 1, "photos/text.onnx is not a readable .onnx file"),
         (["MODEL", "none.jpg"], 1, "none.jpg: no such file or folder; expected photos"),
         (["MODEL", "empty"], 1, "no photo in empty; expected files of: .jpg, .jpeg"),
-        (["MODEL", "photos", "--save", "mask,svg"], 1, "nothing known by ['svg'] to save; expected: mask, overlay"),
-        (["MODEL", "photos", "--save", ""], 1, "nothing known by [''] to save"),
-        (["MODEL", "photos", "--background", "red"], 1, "--background is for cut-outs, and mask was asked for"),
-        (["MODEL", "a.mp4", "--json", "s.json"], 1, "s.json is about photos, and only films were given"),
+        (["MODEL", "photos", "--save", "mask,svg"], 2, "nothing known by ['svg'] to save; expected: mask, overlay"),
+        (["MODEL", "photos", "--save", ""], 2, "nothing known by [''] to save"),
+        (["MODEL", "photos", "--background", "red"], 2, "--background is for cut-outs, and mask was asked for"),
+        (["MODEL", "a.mp4", "--json", "s.json"], 2, "s.json is about photos, and only films were given"),
         (
             ["MODEL", "photos", "--save", "cutout", "--background", "bleu"],
-            1,
+            2,
             "background 'bleu' is neither a colour nor a file",
         ),
-        (["MODEL", "photos", "--max-pixels", "nan"], 1, "a limit of nan pixels; expected a number from 1"),
+        (["MODEL", "photos", "--max-pixels", "nan"], 2, "a limit of nan pixels; expected a number from 1"),
         (["MODEL", "photos", "--max-pixels", "many"], 2, "Invalid value for '--max-pixels'"),
-        (["MODEL", "photos", "--tile", "0.5"], 1, "scales are (1.0, 0.5); expected numbers from 1"),
-        (["MODEL", "photos", "--min-area", "2"], 1, "min_area is 2.0; expected a share of the photo"),
+        (["MODEL", "photos", "--tile", "0.5"], 2, "scales are (1.0, 0.5); expected numbers from 1"),
+        (["MODEL", "photos", "--min-area", "2"], 2, "min_area is 2.0; expected a share of the photo"),
         (
             ["MODEL", "photos", "--engine", "torch"],
-            1,
+            2,
             "bright.onnx runs with openvino or onnxruntime, not with 'torch'",
         ),
         (["MODEL", "photos", "--output", "photos"], 1, "the results would lie among the photos of photos"),
         (["MODEL", "photos/a.png", "--output", "photos"], 1, "photos/a.png is a photo, and would be replaced"),
         (["MODEL", "photos", "--output", "file"], 1, "file cannot be a folder of results (File exists)"),
-        (["MODEL", "a.mp4", "b.mp4", "--output", "c.mp4"], 1, "c.mp4 names one film, but more was asked for"),
+        (["MODEL", "a.mp4", "b.mp4", "--output", "c.mp4"], 2, "c.mp4 names one film, but more was asked for"),
         (["MODEL", "photos", "--colour", "red"], 2, "No such option: --colour"),
     ],
 )
@@ -291,7 +291,7 @@ def test_wrong_input_is_one_line(command, photos, bright_onnx, tmp_path, argumen
     found, out, err = command(*(bright_onnx if word == "MODEL" else word for word in arguments), models=())
     assert (found, out) == (status, b"")
     assert message in " ".join(err.replace("│", " ").split())
-    if status == 1:
+    if "Invalid value" not in err and "No such option" not in err:  # typer's own words are in a frame
         assert err.startswith("error: ")
         assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before

@@ -4,13 +4,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
+from figureground.bundle import BundleInfo
+from figureground.config import ModelConfig, PreprocessingConfig
 from figureground.export.onnx import write_info
 from figureground.export.quantize import quantize
 from figureground.metrics import counts, dice
 from figureground.prediction import open_member
-from figureground.prediction.engines import ENGINES
+from figureground.prediction.engines import ENGINES, open_engine
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (8, 32, 48, 3), np.uint8)
 
@@ -62,15 +64,34 @@ def test_weights_are_int8_with_a_scale_for_each_channel(quantized, narrow_onnx):
         assert not zeros.any()
 
 
-def test_a_scale_is_the_largest_weight_over_127(quantized, narrow_onnx):
+def test_a_scale_is_the_largest_weight_over_64(quantized, narrow_onnx):
     before = {t.name: numpy_helper.to_array(t) for t in onnx.load(narrow_onnx).graph.initializer}
     after = {t.name: numpy_helper.to_array(t) for t in onnx.load(quantized).graph.initializer}
     weights = before["down2.3.weight"]
     largest = np.abs(weights).max(axis=(1, 2, 3))
     scales = after["down2.3.weight_scale"]
-    np.testing.assert_allclose(scales, largest / 127, rtol=1e-2)
+    np.testing.assert_allclose(scales, largest / 64, rtol=1e-2)
     restored = after["down2.3.weight_quantized"] * scales[:, None, None, None]
     assert np.abs(restored - weights).max() <= 0.51 * scales.max()
+
+
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
+def test_a_bright_area_does_not_saturate(engine, tmp_path):
+    """Where a processor adds pairs of products in 16 bits, 27 would become 14 with weights of 8 bits."""
+    ones = numpy_helper.from_array(np.ones((1, 3, 3, 3), np.float32), "weight")
+    layer = helper.make_node("Conv", ["images", "weight"], ["logits"], pads=[1, 1, 1, 1])
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", channels, 32, 32])
+        for name, channels in (("images", 3), ("logits", 1))
+    ]
+    graph = helper.make_graph([layer], "sum", ports[:1], ports[1:], [ones])
+    path = tmp_path / "sum.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    white = np.ones((1, 3, 32, 32), np.float32)
+    quantize(path, path, iter([white]))
+    info = BundleInfo(ModelConfig("compact_fpn"), PreprocessingConfig((32, 32)))
+    found = open_engine(path, info, engine).logits(white)
+    np.testing.assert_allclose(found[0, 1:-1, 1:-1], 27, rtol=0.02)
 
 
 @pytest.mark.parametrize("engine", ENGINES[".onnx"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.version import __version__
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ MetadataOption = Annotated[
 
 @contextmanager
 def reporting_errors(debug: bool = False) -> Iterator[Callable[[object], None]]:
-    """Wrong input becomes one line on stderr and exit status 1, Ctrl-C 130; ``debug`` shows tracebacks.
+    """Wrong input becomes one line on stderr and exit status 1, of usage 2, Ctrl-C 130; ``debug`` shows tracebacks.
 
     Yields:
         What prints a line for the user.
@@ -56,11 +56,11 @@ def reporting_errors(debug: bool = False) -> Iterator[Callable[[object], None]]:
     except FiguregroundError as error:
         if debug:
             raise
-        _fail(str(error))
+        _fail(str(error), status=2 if isinstance(error, UsageError) else 1)
     except OSError as error:
         if debug:
             raise
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", status=1)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)
@@ -68,10 +68,10 @@ def reporting_errors(debug: bool = False) -> Iterator[Callable[[object], None]]:
         logger.removeHandler(handler)
 
 
-def _fail(message: str) -> None:
-    """End with one line and status 1."""
+def _fail(message: str, status: int) -> None:
+    """End with one line."""
     typer.echo(f"error: {message}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def _version(wanted: bool) -> None:
@@ -85,6 +85,15 @@ def _common(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Options of every command; ``--debug``, which shows tracebacks, is taken out before."""
+
+
+@contextmanager
+def options() -> Iterator[None]:
+    """Settings that are refused here came from options, so it is their usage that was wrong."""
+    try:
+        yield
+    except FiguregroundError as error:
+        raise UsageError(str(error)) from None
 
 
 @contextmanager
@@ -120,6 +129,6 @@ def data_of(model: Path, data: str | None, foreground: str | None, mask_threshol
     elif data is not None:
         base = DataConfig()
     else:
-        raise FiguregroundError(f"{model} does not say which data it was trained on; name a folder with --data")
+        raise UsageError(f"{model} does not say which data it was trained on; name a folder with --data")
     given = {"source": data, "foreground": foreground, "mask_threshold": mask_threshold}
     return replace(base, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

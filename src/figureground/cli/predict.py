@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import app, needs, refuse_existing
-from figureground.errors import FiguregroundError
+from figureground.cli.common import app, needs, options, refuse_existing
+from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
     from figureground.prediction import Segmenter
@@ -102,7 +102,7 @@ def predict(
     models, sources = _told_apart(inputs or [], model or [], list_file)
     kinds = save.replace(" ", "").split(",")
     if background and "cutout" not in kinds:
-        raise FiguregroundError(f"--background is for cut-outs, and {save} was asked for; add --save cutout")
+        raise UsageError(f"--background is for cut-outs, and {save} was asked for; add --save cutout")
     behind = parse_background(background) if background else None
     given = {"keep_largest": keep_largest, "fill_holes": fill_holes, "min_area": min_area}
     changes = {key: value for key, value in given.items() if value is not None}
@@ -112,9 +112,9 @@ def predict(
         return
     films, jobs = _films_and_photos(sources, output)
     if films and len(films) * len(kinds) + len(jobs) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
-        raise FiguregroundError(f"{output} names one film, but more was asked for; expected a folder as --output")
+        raise UsageError(f"{output} names one film, but more was asked for; expected a folder as --output")
     if json_file and not jobs:
-        raise FiguregroundError(f"{json_file} is about photos, and only films were given; leave out --json")
+        raise UsageError(f"{json_file} is about photos, and only films were given; leave out --json")
     well = [_film(load(), film, output, kinds, behind, smoothing, overwrite) for film in films]
     if jobs:
         well.append(_photos(load, jobs, Shelf(output, kinds, behind), overwrite, json_file))
@@ -135,9 +135,9 @@ def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | 
         lines = sys.stdin.buffer.read() if str(list_file) == STDIN else list_file.read_bytes()
         sources += [os.fsdecode(line) for line in lines.splitlines() if line.strip()]
     if not sources:
-        raise FiguregroundError("no photo was given; expected files, folders, --list FILE or - for stdin")
+        raise UsageError("no photo was given; expected files, folders, --list FILE or - for stdin")
     if STDIN in sources and len(sources) > 1:
-        raise FiguregroundError(f"{STDIN} is one photo on stdin, {len(sources)} sources were given; expected it alone")
+        raise UsageError(f"{STDIN} is one photo on stdin, {len(sources)} sources were given; expected it alone")
     return found or [DEFAULT], sources
 
 
@@ -173,7 +173,8 @@ class _Load:
         if self._segmenter is None:
             models, engine, tta, tile, changes = self._given
             self._segmenter = _load(models, engine, tta, tile, photos)
-            self._segmenter.post_processing = replace(self._segmenter.post_processing, **changes)
+            with options():
+                self._segmenter.post_processing = replace(self._segmenter.post_processing, **changes)
         return self._segmenter
 
 
@@ -200,7 +201,7 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
     from figureground.prediction.outputs import COLOURED
 
     if len(kinds) != 1:
-        raise FiguregroundError(f"stdout takes one picture, {len(kinds)} were asked for; expected one, such as mask")
+        raise UsageError(f"stdout takes one picture, {len(kinds)} were asked for; expected one, such as mask")
     photo = sys.stdin.buffer.read()
     picture = segmenter.predict(photo).picture(kinds[0], background)
     sys.stdout.buffer.write(encode_image(picture, read_profile(photo) if kinds[0] in COLOURED else None))

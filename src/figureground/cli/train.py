@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import app, needs
-from figureground.errors import FiguregroundError
+from figureground.cli.common import app, needs, options
+from figureground.errors import UsageError
 
 if TYPE_CHECKING:
     from figureground.config import TrainConfig
@@ -112,7 +112,7 @@ def train(
         progress = sys.stderr.isatty()
         if resume is not None:
             if changes or config:
-                raise FiguregroundError("--resume goes on with the run's own config.yaml; leave out the other settings")
+                raise UsageError("--resume goes on with the run's own config.yaml; leave out the other settings")
             _finish(resume_run(resume, progress=progress), progress)
             return
         train_config = _train_config(str(config or recipe), changes)
@@ -137,7 +137,10 @@ def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
     """A recipe or file with the flags laid over it."""
     from figureground.config import TrainConfig, merge, parse, read_settings
 
-    return parse(TrainConfig, merge(read_settings(base), changes), base)
+    settings = read_settings(base)
+    parse(TrainConfig, settings, base)
+    with options():
+        return parse(TrainConfig, merge(settings, changes), base)
 
 
 def _finish(run: Run, progress: bool) -> None:

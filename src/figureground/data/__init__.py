@@ -9,7 +9,7 @@ from figureground.data.folder import open_folder
 from figureground.data.layouts import recognise
 from figureground.data.oxford_pet import BORDER_LABELS, open_oxford_pet
 from figureground.data.synthetic import open_synthetic
-from figureground.errors import FiguregroundError
+from figureground.errors import UsageError
 
 __all__ = ["SPLITS", "Dataset", "Sample", "Split", "open_dataset"]
 
@@ -30,9 +30,9 @@ def open_dataset(
         FiguregroundError: nothing that can be read, with what was found and what is expected.
     """
     if split not in SPLITS:
-        raise FiguregroundError(f"there is no split {split!r}; expected one of: {', '.join(SPLITS)}")
+        raise UsageError(f"there is no split {split!r}; expected one of: {', '.join(SPLITS)}")
     if foreground not in BORDER_LABELS:
-        raise FiguregroundError(f"border policy {foreground!r}; expected one of: {', '.join(BORDER_LABELS)}")
+        raise UsageError(f"border policy {foreground!r}; expected one of: {', '.join(BORDER_LABELS)}")
     kind, _, settings = str(spec).partition(":")
     if kind == "synthetic":
         return open_synthetic(settings, split)

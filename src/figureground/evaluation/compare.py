@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.config import read_settings
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation.evaluate import Evaluation
 from figureground.evaluation.scores import EMPTY_MASK_RULE, METRICS
 from figureground.evaluation.slices import SIGNIFICANT, Change, Group, changed_slices
@@ -203,7 +203,7 @@ def compare(
 def require_comparable(models: Sequence[str], metric: str) -> None:
     """Refuse what cannot be compared, before anything is evaluated; see ``compare``."""
     if metric not in METRICS:
-        raise FiguregroundError(f"there is no metric {metric!r}; expected one of: {', '.join(METRICS)}")
+        raise UsageError(f"there is no metric {metric!r}; expected one of: {', '.join(METRICS)}")
     if len(models) < 2:
         raise FiguregroundError(f"{len(models)} model to compare; expected two or more")
     if len({Path(model).resolve() for model in models}) < len(models):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from figureground.bundle import BundleInfo
 from figureground.config import DataConfig
 from figureground.data import Dataset
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import open_split
 from figureground.export import gate
 from figureground.export.onnx import store_in_float16, to_onnx, write_info
@@ -61,7 +61,7 @@ def export(
         FiguregroundError: the model cannot be exported, or the quality falls by more than the limit.
     """
     if precision not in get_args(Precision):
-        raise FiguregroundError(f"precision {precision!r}; expected one of: {', '.join(get_args(Precision))}")
+        raise UsageError(f"precision {precision!r}; expected one of: {', '.join(get_args(Precision))}")
     if target.suffix != ".onnx":
         raise FiguregroundError(f"{target}: expected a name that ends in .onnx")
     bundle = original_bundle(source)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.models.compact_fpn import CompactFPN
 from figureground.models.resnet34_unet import ResNet34UNet
 from figureground.models.unet import UNet
@@ -27,7 +27,7 @@ def create_model(name: str, arguments: Mapping[str, object] | None = None) -> nn
     """
     arguments = arguments or {}
     if name not in MODELS:
-        raise FiguregroundError(f"there is no model {name!r}; expected one of: {', '.join(MODELS)}")
+        raise UsageError(f"there is no model {name!r}; expected one of: {', '.join(MODELS)}")
     known = list(inspect.signature(MODELS[name]).parameters)
     unknown = sorted(set(arguments) - set(known))
     if unknown:

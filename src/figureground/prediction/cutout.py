@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
-from figureground.errors import FiguregroundError
+from figureground.errors import UsageError
 from figureground.images import read_image, strips
 from figureground.prediction.matting import Grid, Rows, alpha_model, alpha_of, foreground_of, local_colours, tile_alpha
 
@@ -77,7 +77,7 @@ def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint
         picture = ImageOps.fit(Image.fromarray(read_image(background)), (width, height), Image.Resampling.BICUBIC)
         return np.asarray(picture)
     if len(background) != 3 or not all(0 <= value <= 255 for value in background):
-        raise FiguregroundError(f"background colour {background}; expected three numbers from 0 to 255")
+        raise UsageError(f"background colour {background}; expected three numbers from 0 to 255")
     return np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
 
 
@@ -101,9 +101,9 @@ def parse_background(text: str) -> Background:
     except ValueError:
         if Path(text).exists():
             return read_image(text)
-        raise FiguregroundError(
+        raise UsageError(
             f"background {text!r} is neither a colour nor a file; expected a name such as white, #rrggbb or a picture"
         ) from None
     if transparency:
-        raise FiguregroundError(f"background {text!r} has transparency; expected an opaque colour such as #rrggbb")
+        raise UsageError(f"background {text!r} has transparency; expected an opaque colour such as #rrggbb")
     return red, green, blue

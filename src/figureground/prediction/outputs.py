@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.config import PostProcessingConfig, QualityConfig
-from figureground.errors import FiguregroundError
+from figureground.errors import UsageError
 from figureground.images import strips, write_grey, write_image
 from figureground.prediction.cutout import Background, backdrop, blended, cutout_bands, parse_background
 from figureground.prediction.matting import Rows
@@ -140,7 +140,7 @@ class Prediction:
             return lay_over(self.image, self.mask)
         if kind == "cutout":
             return np.asarray(self.cutout(background))
-        raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+        raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def _grey(self, kind: str) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
         """A picture of one channel, some rows at a time."""
@@ -168,7 +168,7 @@ class Prediction:
         elif kind in COLOURED:
             write_image(path, self.overlay() if kind == "overlay" else self.cutout(background), profile)
         else:
-            raise FiguregroundError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+            raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def save(self, path: str | Path) -> None:
         """Write the mask, 0 and 255, as the format that the suffix names (PNG keeps it exactly).

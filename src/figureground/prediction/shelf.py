@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.images import read_profile, replacing
 from figureground.prediction.coco import annotation_record, assemble
 from figureground.prediction.cutout import Background
@@ -37,7 +37,7 @@ class Shelf:
     def __init__(self, folder: Path, kinds: Sequence[str] = ("mask",), background: Background | None = None) -> None:
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
-            raise FiguregroundError(f"nothing known by {unknown or 'no name'} to save; expected: {', '.join(KINDS)}")
+            raise UsageError(f"nothing known by {unknown or 'no name'} to save; expected: {', '.join(KINDS)}")
         self.folder = folder
         self._background = background
         self._pictures = tuple(kind for kind in dict.fromkeys(kinds) if kind in PICTURES)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.prediction.cutout import Background
 from figureground.prediction.film_reading import VIDEO_SUFFIXES, Frame, open_film
 from figureground.prediction.film_writing import check_target, write_film
@@ -93,7 +93,7 @@ def predict_video(
 def _check(source: Path, target: Path, show: str, smoothing: float, overwrite: bool) -> None:
     check_target(target)
     if show not in get_args(Show):
-        raise FiguregroundError(f"a film cannot show {show!r}; expected one of: {', '.join(get_args(Show))}")
+        raise UsageError(f"a film cannot show {show!r}; expected one of: {', '.join(get_args(Show))}")
     if not 0 <= smoothing < 1:
         raise FiguregroundError(f"smoothing is {smoothing}; expected at least 0 (off) and below 1")
     if target.exists() and source.exists() and target.samefile(source):

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import FiguregroundError
+from figureground.errors import UsageError
 from figureground.prediction.member import Member
 from figureground.preprocessing import resized, resized_strips
 
@@ -34,7 +34,7 @@ class Views:
 
     def __post_init__(self) -> None:
         if not self.scales or not all(scale >= 1 for scale in self.scales):
-            raise FiguregroundError(f"scales are {self.scales}; expected numbers from 1, such as 1 and 2")
+            raise UsageError(f"scales are {self.scales}; expected numbers from 1, such as 1 and 2")
 
 
 def logit_maps(member: Member, images: Images, views: Views) -> list[Logits]:

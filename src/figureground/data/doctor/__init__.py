@@ -16,7 +16,7 @@ from figureground.data.doctor.repair import repair
 from figureground.data.doctor.report import Report, write_json
 from figureground.data.doctor.survey import survey
 from figureground.data.oxford_pet import BORDER_LABELS
-from figureground.errors import FiguregroundError
+from figureground.errors import UsageError
 
 __all__ = ["KINDS", "Case", "Finding", "Kind", "Predictor", "Report", "check", "repair", "write_json", "write_page"]
 
@@ -45,9 +45,9 @@ def check(
     """
     unknown = sorted(set(accept) - set(KINDS))
     if unknown:
-        raise FiguregroundError(f"there is no finding {unknown[0]!r}; expected one of: {', '.join(KINDS)}")
+        raise UsageError(f"there is no finding {unknown[0]!r}; expected one of: {', '.join(KINDS)}")
     if foreground not in BORDER_LABELS:
-        raise FiguregroundError(f"border policy {foreground!r}; expected one of: {', '.join(BORDER_LABELS)}")
+        raise UsageError(f"border policy {foreground!r}; expected one of: {', '.join(BORDER_LABELS)}")
     files = survey(folder)
     reading = Reading(files.layout, foreground, mask_threshold)
     unlisted = [inspect_image(path) for path in files.unlisted]

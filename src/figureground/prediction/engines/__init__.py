@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo, read_tensors
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 
 Shape = Sequence[object]
 
@@ -76,7 +76,7 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
         raise FiguregroundError(f"{bundle} is no bundle; expected a file that ends in: {', '.join(ENGINES)}")
     if name is not None and name not in known:
         other = "export the model first: figureground export" if bundle.suffix == ".safetensors" else "leave it out"
-        raise FiguregroundError(f"{bundle.name} runs with {' or '.join(known)}, not with {name!r}; {other}")
+        raise UsageError(f"{bundle.name} runs with {' or '.join(known)}, not with {name!r}; {other}")
     few = photos is not None and photos <= FEW
     for candidate in [name] if name else sorted(known, key=lambda each: few and each != STARTS_FIRST):
         if find_spec(candidate) is not None:
