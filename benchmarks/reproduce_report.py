@@ -4,10 +4,18 @@
         --recipes report strong --output runs/reproduce --json benchmarks/results/reproduce_report.json
 
 The same command again goes on where it was stopped: runs that are finished are kept, an interrupted one is resumed.
-``--archive FILE.tar.gz`` takes the data from an archive instead of a folder. On a machine without a network, from a
-folder of wheels (``python -m pip download --dest WHEELS figureground[train]`` fills it elsewhere):
+``--limit-minutes`` bounds a call, by saving the run and stopping, for machines that are lent for minutes.
+``--archive FILE.tar.gz`` takes the data from an archive instead of a folder. On a machine without a network that has
+PyTorch, Lightning and the like, the few packages that are missing come from a folder of wheels (8 MB), filled in an
+environment that works; ``--python-version`` and ``--platform`` are those of that machine:
 
-    python -m pip install --no-index --find-links WHEELS figureground[train]
+    python -m pip freeze | grep -iE '^(albu|stringz|simsimd|pydantic|annotated-t|typing-insp)' > missing.txt
+    python -m pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
+        --platform manylinux2014_x86_64 --dest WHEELS --requirement missing.txt
+
+and there, beside a copy of this repository:
+
+    python -m pip install --no-index --no-deps WHEELS/*.whl && export PYTHONPATH=src
 
 A quick look without data: ``--data synthetic:n=60,size=64 --size 64 --base-width 8 --epochs 2``.
 """
@@ -18,9 +26,12 @@ import argparse
 import csv
 import json
 import logging
+import signal
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +88,30 @@ def epochs_done(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def complete(config: TrainConfig, folder: Path) -> bool:
-    """Train, or go on where the run stopped; whether it has reached its end."""
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    """Interrupt the training below once that many seconds are over, as SIGTERM does: it saves and stops."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def complete(config: TrainConfig, folder: Path, seconds: float) -> bool:
+    """Train, or go on where the run stopped, for so long at most (0: as long as it takes); whether it is at its end."""
     if len(epochs_done(folder)) < config.epochs:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         resumable = (folder / "last.ckpt").is_file()
-        run = resume(folder, progress=False) if resumable else train(config, folder, overwrite=True)
+        with interrupted_after(seconds):
+            run = resume(folder, progress=False) if resumable else train(config, folder, overwrite=True)
         if torch.cuda.is_available():
             write_json(folder / MEMORY, {"gpu_peak_mb": torch.cuda.max_memory_allocated() / 1e6})
         if run.interrupted:
@@ -140,7 +168,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, help="of the network's input; none: the recipe's")
     parser.add_argument("--base-width", type=int, help="of unet; none: its own")
     parser.add_argument("--output", type=Path, required=True, help="the folder of the runs")
-    parser.add_argument("--limit-minutes", type=float, help="start no further run after so many minutes")
+    parser.add_argument("--limit-minutes", type=float, help="stop training after so many minutes; scoring follows")
     parser.add_argument("--json", type=Path, help="write the results here; none: results.json in the output folder")
     return parser.parse_args()
 
@@ -150,15 +178,15 @@ def run_all(given: argparse.Namespace, source: str) -> list[dict[str, Any]]:
     started, results = time.monotonic(), []
     for recipe in given.recipes:
         for model in given.models:
-            minutes = (time.monotonic() - started) / 60
+            seconds = started + 60 * given.limit_minutes - time.monotonic() if given.limit_minutes else 0.0
             folder = given.output / f"{model}-{recipe}"
             config = settings_of(given, source, model, recipe)
             new_work = len(epochs_done(folder)) < config.epochs
-            if new_work and given.limit_minutes is not None and minutes >= given.limit_minutes:
-                print(f"{folder.name}: not started after {minutes:.0f} minutes; the same command again goes on")
+            if new_work and seconds < 0:
+                print(f"{folder.name}: not started, the time is up; the same command again goes on")
                 continue
             print(f"{folder.name}:", flush=True)
-            if not complete(config, folder):
+            if not complete(config, folder, seconds):
                 print("interrupted; the same command again goes on from here")
                 return results
             results.append(figures_of(folder, model, recipe))
