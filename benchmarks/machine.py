@@ -11,6 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+INSTRUCTIONS = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"}
+"""Those that decide how fast networks are, by Linux's names."""
+
 
 def machine() -> dict[str, Any]:
     """The processor, its cores, the GPU if there is one, versions and the date. Imports torch."""
@@ -20,6 +23,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "cpu": cpu_model(),
+        "instructions": sorted(INSTRUCTIONS & set(cpu_info("flags").split())),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.system(),
@@ -34,10 +38,14 @@ def machine() -> dict[str, Any]:
 
 def cpu_model() -> str:
     """The processor's name as Linux gives it, elsewhere its architecture."""
+    return cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def cpu_info(key: str) -> str:
+    """What Linux says of the first core; empty elsewhere."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -23,7 +23,7 @@ ALLOWED = {
     "metrics": {"labels"},
     "losses": {"labels"},
     "models": {"errors"},
-    "bundle": {"config", "errors", "images", "onnx_metadata"},
+    "bundle": {"config", "errors", "images", "onnx_metadata", "pretrained"},
     "data": {"preprocessing", "metrics"} | LEAVES,
     "pretrained": set(),
     "prediction": {"preprocessing", "bundle", "config", "models", "pretrained"} | LEAVES,

@@ -27,6 +27,7 @@ from figureground.config import (
 from figureground.errors import FiguregroundError
 from figureground.images import replacing
 from figureground.onnx_metadata import read_onnx_metadata
+from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 FORMAT_VERSION = 1
 METADATA_KEY = "figureground"
@@ -63,6 +64,35 @@ class BundleInfo:
     figureground: str = ""
     """The version that wrote it."""
     format_version: int = FORMAT_VERSION
+
+
+def bundle_path(source: str | Path) -> Path:
+    """The bundle that ``source`` is, that the run folder ``source`` holds, or that has this name in the package.
+
+    A run folder or a file goes before a model of the package with its name.
+
+    Raises:
+        FiguregroundError: there is none.
+    """
+    path = Path(source)
+    if (path / BUNDLE_IN_RUN).is_file():
+        return path / BUNDLE_IN_RUN
+    if str(source) in PRETRAINED and not path.is_file():
+        return pretrained_bundle(str(source))
+    if path.is_dir():
+        raise FiguregroundError(
+            f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
+        )
+    if not path.is_file():
+        raise FiguregroundError(
+            f"{path}: no such model; expected a run folder, a bundle (.safetensors, .onnx), "
+            f"or a name: {', '.join(PRETRAINED)}"
+        )
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        raise FiguregroundError(
+            f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
+        )
+    return path
 
 
 def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleInfo) -> None:

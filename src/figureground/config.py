@@ -150,7 +150,7 @@ class TrainConfig:
     model: ModelConfig = ModelConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     start_from: str | None = None
-    """A bundle or run folder whose weights the network starts from; none: random ones."""
+    """A run folder, bundle, exported file or name whose weights the network starts from; none: random ones."""
     epochs: int = 10
     batch_size: int = 4
     learning_rate: float = 1e-4

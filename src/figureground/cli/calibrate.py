@@ -36,10 +36,10 @@ def calibrate(
     """
     refuse_existing(json_file, overwrite)
     with needs("train"):
+        from figureground.bundle import bundle_path
         from figureground.data import open_dataset
         from figureground.evaluation import fit_on_valid, write_json
         from figureground.prediction import open_member
-        from figureground.prediction.member import bundle_path
         from figureground.pretrained import pretrained_bundle
 
         bundle = bundle_path(model)

@@ -48,7 +48,8 @@ def train(
         bool, typer.Option("--pretrained", help="Start from ImageNet weights.", rich_help_panel=TRAINING)
     ] = False,
     start_from: Annotated[
-        str | None, typer.Option(help="Start from the weights of this run or bundle.", rich_help_panel=TRAINING)
+        str | None,
+        typer.Option(help="Start from this run, bundle, .onnx file or name (pets).", rich_help_panel=TRAINING),
     ] = None,
     recipe: Annotated[
         str,
@@ -134,10 +135,14 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
-    """A recipe or file with the flags laid over it."""
-    from figureground.config import TrainConfig, merge, parse, read_settings
+    """A recipe or file with the flags laid over it; where none names a network it is that of the starting weights."""
+    from figureground.bundle import bundle_path, read_info
+    from figureground.config import TrainConfig, merge, parse, plain, read_settings
 
     settings = read_settings(base)
+    start = changes.get("start_from", settings.get("start_from"))
+    if start and "model" not in settings:
+        settings["model"] = plain(read_info(bundle_path(start)).model)
     parse(TrainConfig, settings, base)
     with options():
         return parse(TrainConfig, merge(settings, changes), base)

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from figureground.bundle import replace_info
+from figureground.bundle import bundle_path, replace_info
 from figureground.config import DataConfig, TrainConfig, parse, read_settings
 from figureground.data import Dataset, Split, open_dataset
 from figureground.evaluation.evaluate import PER_IMAGE, Evaluation, evaluate
@@ -16,7 +16,6 @@ from figureground.evaluation.report import REPORT, read_record, write_report
 from figureground.evaluation.slices import known_metadata, slices_of
 from figureground.images import replacing
 from figureground.prediction import Member, Segmenter, open_member
-from figureground.prediction.member import bundle_path
 
 TEST = "test.json"
 log = logging.getLogger(__name__)

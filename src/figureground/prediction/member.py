@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, read_info
-from figureground.errors import FiguregroundError
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, bundle_path, read_info
 from figureground.prediction.engines import Engine, open_engine
 from figureground.preprocessing import Preprocessing
-from figureground.pretrained import PRETRAINED, pretrained_bundle
+from figureground.pretrained import PRETRAINED
 
 
 @dataclass(frozen=True)
@@ -59,32 +58,3 @@ def is_model(source: str) -> bool:
     path = Path(source)
     is_bundle = path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt") or (path / BUNDLE_IN_RUN).is_file()
     return is_bundle or (source in PRETRAINED and not path.exists())
-
-
-def bundle_path(source: str | Path) -> Path:
-    """The bundle that ``source`` is, that the run folder ``source`` holds, or that has this name in the package.
-
-    A run folder or a file goes before a model of the package with its name.
-
-    Raises:
-        FiguregroundError: there is none.
-    """
-    path = Path(source)
-    if (path / BUNDLE_IN_RUN).is_file():
-        return path / BUNDLE_IN_RUN
-    if str(source) in PRETRAINED and not path.is_file():
-        return pretrained_bundle(str(source))
-    if path.is_dir():
-        raise FiguregroundError(
-            f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
-        )
-    if not path.is_file():
-        raise FiguregroundError(
-            f"{path}: no such model; expected a run folder, a bundle (.safetensors, .onnx), "
-            f"or a name: {', '.join(PRETRAINED)}"
-        )
-    if path.suffix in (".pth", ".pt", ".ckpt"):
-        raise FiguregroundError(
-            f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
-        )
-    return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
@@ -13,8 +13,8 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, read_info, read_tensors
-from figureground.config import ModelConfig, TrainConfig, parse, read_settings, to_yaml
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary
+from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
 from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.images import replacing
@@ -23,6 +23,7 @@ from figureground.training.datamodule import loaders, open_for_training
 from figureground.training.history import EpochRow, best_of
 from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.module import SegmentationModule
+from figureground.training.start import starting_bundle, starting_weights, without_download
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 from figureground.version import __version__
 
@@ -68,8 +69,9 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
         raise FiguregroundError(
             f"{folder} exists; choose another --name, go on with --resume {folder}, or replace it with --overwrite"
         )
-    weights = _starting_weights(config)
+    bundle = starting_bundle(config)
     datasets = _open_datasets(config, progress)
+    weights = starting_weights(bundle, datasets[0]) if bundle else {}
     _make_folder(folder, overwrite)
     with replacing(folder / CONFIG) as partial:
         partial.write_text(to_yaml(config))
@@ -107,30 +109,6 @@ def _make_folder(folder: Path, overwrite: bool) -> None:
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)
         latest.symlink_to(folder.name)
-
-
-def _starting_weights(config: TrainConfig) -> dict[str, torch.Tensor]:
-    """Of the bundle, or the bundle in the run folder, that ``start_from`` names; empty where it names none.
-
-    Raises:
-        FiguregroundError: it is none, or of another network.
-    """
-    if config.start_from is None:
-        return {}
-    source = Path(config.start_from)
-    bundle = source / BUNDLE_IN_RUN if source.is_dir() else source
-    found = read_info(bundle).model
-    if found != _without_download(config.model):
-        raise FiguregroundError(
-            f"{bundle} is of {found.name} {found.arguments}, the network to train is {config.model.name} "
-            f"{config.model.arguments}; expected the same to start from"
-        )
-    return {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
-
-
-def _without_download(model: ModelConfig) -> ModelConfig:
-    """A bundle brings its own weights: rebuilding its network must not download any."""
-    return replace(model, arguments={name: value for name, value in model.arguments.items() if name != "pretrained"})
 
 
 def _fit(
@@ -191,7 +169,7 @@ def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: Epoch
     train_data, valid_data = datasets
     splits = {"train": len(train_data), "valid": len(valid_data)}
     return BundleInfo(
-        model=_without_download(config.model),
+        model=without_download(config.model),
         preprocessing=config.preprocessing,
         data=DataSummary(train_data.name, splits, train_data.foreground),
         scores={"valid": {"n": len(valid_data), "epoch": row.epoch, "dice": {"mean": row.valid_dice}}},

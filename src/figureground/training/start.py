@@ -1,0 +1,156 @@
+"""The weights that a training starts from: of a run, of a bundle, or of an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from figureground.bundle import bundle_path, read_info, read_tensors
+from figureground.config import ModelConfig, TrainConfig
+from figureground.data import Dataset
+from figureground.errors import FiguregroundError
+from figureground.models import create_model
+from figureground.preprocessing import Preprocessing
+
+SEEN = 96
+"""Images of the training data that the batch norms of an exported file are rebuilt with."""
+
+
+class Layer(NamedTuple):
+    """A convolution of an exported file, which has taken in the batch norm behind it."""
+
+    weight: Tensor
+    bias: Tensor = torch.zeros(())  # the exporter leaves out zeros
+
+
+def starting_bundle(config: TrainConfig) -> Path | None:
+    """The bundle that ``start_from`` names; none if it names none.
+
+    Raises:
+        FiguregroundError: there is none of that name, or it is of another network.
+    """
+    if config.start_from is None:
+        return None
+    bundle = bundle_path(config.start_from)
+    found = read_info(bundle).model
+    if found != without_download(config.model):
+        raise FiguregroundError(
+            f"{bundle} is of {found.name} {found.arguments}, the network to train is {config.model.name} "
+            f"{config.model.arguments}; expected the same to start from"
+        )
+    return bundle
+
+
+def without_download(model: ModelConfig) -> ModelConfig:
+    """A bundle brings its own weights: rebuilding its network must not download any."""
+    return replace(model, arguments={name: value for name, value in model.arguments.items() if name != "pretrained"})
+
+
+def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
+    """The state of the bundle's network.
+
+    Args:
+        bundle: ``.safetensors``, or ``.onnx`` in any precision.
+        dataset: the images to train on.
+    """
+    if bundle.suffix != ".onnx":
+        return {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
+    info = read_info(bundle)
+    preprocessing = Preprocessing.of(info.preprocessing)
+    chosen = np.linspace(0, len(dataset) - 1, min(SEEN, len(dataset))).round().astype(int)
+    images = np.stack([preprocessing.resize_image(dataset[int(index)].image) for index in chosen])
+    network = create_model(info.model.name, info.model.arguments)
+    unfold(network, exported_layers(bundle), torch.from_numpy(preprocessing.normalise(images)))
+    return network.state_dict()
+
+
+def exported_layers(path: Path) -> dict[str, Layer]:
+    """The convolutions of an exported file by their names in the network, in float32."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    made_by = {name: node for node in graph.node for name in node.output}
+
+    def value(name: str) -> NDArray[Any]:
+        """Of a constant, of a quantized one, or of one in float16."""
+        if name in constants:
+            return constants[name].astype(np.float32)
+        values, *scale_and_zero = (constants[each] for each in made_by[name].input)
+        if not scale_and_zero:
+            return values.astype(np.float32)
+        axis = next((each.i for each in made_by[name].attribute if each.name == "axis"), 0)
+        scale, zero = (np.reshape(each, _along(axis, values.ndim, each.size)) for each in scale_and_zero)
+        return (values.astype(np.float32) - zero.astype(np.float32)) * scale
+
+    layers = {}
+    for node in graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            stored = node.input[1] if node.input[1] in constants else made_by[node.input[1]].input[0]
+            weight, *bias = (torch.from_numpy(value(each).copy()) for each in node.input[1:])
+            name = stored.partition(".weight")[0]  # what follows says how it is stored
+            layers[name] = Layer(weight, *bias)
+    return layers
+
+
+def _along(axis: int, dimensions: int, size: int) -> tuple[int, ...]:
+    return tuple(size if each == axis else 1 for each in range(dimensions))
+
+
+def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> None:
+    """Give a network the weights of an exported one, and its batch norms the task they had before.
+
+    A batch norm that was taken into the convolution before it is rebuilt from images: mean and variance are those of
+    the convolution's output, scale and shift undo them and add the exported bias. So the network answers as the file
+    does, and trains on from there as if it had never been exported.
+
+    Args:
+        network: of the same kind, with any weights.
+        layers: as ``exported_layers`` gives them.
+        images: a batch (N, 3, H, W), normalised.
+
+    Raises:
+        FiguregroundError: the layers are those of another network.
+    """
+    convolutions = {
+        name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    }
+    if {name: module.weight.shape for name, module in convolutions.items()} != {
+        name: layer.weight.shape for name, layer in layers.items()
+    }:
+        raise FiguregroundError("the exported file does not hold the network that its metadata name")
+    pending: dict[int, Tensor] = {}  # by the output of a convolution that has no bias of its own: what is to be added
+
+    def remember(bias: Tensor) -> Any:
+        return lambda module, given, output: pending.__setitem__(id(output), bias)
+
+    def rebuild(norm: nn.Module, given: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        assert isinstance(norm, nn.BatchNorm2d)
+        state = {
+            "running_mean": mean,
+            "running_var": variance,
+            "weight": (variance + norm.eps).sqrt(),
+            "bias": mean + pending.pop(id(given[0]), torch.zeros(())),
+            "num_batches_tracked": norm.num_batches_tracked,
+        }
+        norm.load_state_dict(state)
+
+    hooks = [norm.register_forward_pre_hook(rebuild) for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)]
+    for name, convolution in convolutions.items():
+        convolution.weight.data.copy_(layers[name].weight)
+        if convolution.bias is None:
+            hooks.append(convolution.register_forward_hook(remember(layers[name].bias)))
+        else:
+            convolution.bias.data.copy_(layers[name].bias)
+    with torch.no_grad():
+        network.eval()(images)
+    for hook in hooks:
+        hook.remove()
