@@ -4,7 +4,7 @@ The report's way is the network as it is built, in float32, contiguous memory, e
 take turns, round after round, so that a busy moment hits them alike; each timing is of 8 images behind one call that
 does not count, since the threads of the engine before may still spin. The peaks are those of large matrix products
 (2 n³ operations), the best of all rounds and of two libraries. bfloat16 is not offered for prediction; it is measured
-to know what it would bring.
+to know what it would bring, on processors that have it.
 
     python benchmarks/engines.py --run resnet34_unet=RUN --data DIR --json benchmarks/results/engines.json
 
@@ -27,7 +27,7 @@ import numpy as np
 import openvino
 import torch
 from bundles import DRAWN, NETWORKS, exported, first_images, iter_samples, parse_runs, plain_network, untrained_bundle
-from machine import print_table, write_results
+from machine import multiplies_bfloat16, print_table, write_results
 from matrix_product import Peaks
 from torch import nn
 
@@ -87,11 +87,12 @@ def variants_of(bundle: Path, folder: Path, data: DataConfig, precisions: list[s
     variants = [
         Variant(REPORT, "float32", report_way(bundle)),
         Variant("torch", "float32", engine.logits),
-        Variant("torch", "bfloat16", torch_bfloat16(engine)),
     ]
+    if multiplies_bfloat16():
+        variants.append(Variant("torch", "bfloat16", torch_bfloat16(engine)))
     for precision in precisions:
         path, info = exported(bundle, folder, precision, data)  # type: ignore[arg-type]
-        if precision == "float32":
+        if precision == "float32" and multiplies_bfloat16():
             variants.append(Variant("openvino", "bfloat16", openvino_bfloat16(path)))
         for row in info.export["gate"]["engines"][1:]:
             name = row["engine"]

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import openvino
 import torch
+from machine import multiplies_bfloat16
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -24,9 +25,11 @@ class Peaks:
         self._n = n
         self._products: dict[str, dict[str, Callable[[], object]]] = {
             "float32": {"torch": torch_product(n, torch.float32), "openvino": openvino_product(n, "f32")},
-            "bfloat16": {"torch": torch_product(n, torch.bfloat16), "openvino": openvino_product(n, "bf16")},
             "int8": {"openvino": openvino_int8_product(n), "onnxruntime": onnxruntime_int8_product(n)},
         }
+        if multiplies_bfloat16():
+            bfloat16 = {"torch": torch_product(n, torch.bfloat16), "openvino": openvino_product(n, "bf16")}
+            self._products["bfloat16"] = bfloat16
         self.best = {kind: dict.fromkeys(products, 0.0) for kind, products in self._products.items()}
 
     def measure(self) -> None:

@@ -154,7 +154,7 @@ def test_starting_from_another_network_is_refused_and_leaves_no_run(tmp_path):
     other = replace(TINY, model=ModelConfig("unet", {"base_width": 8}), start_from=str(first.folder))
     with pytest.raises(FiguregroundError, match=r"is of unet .*4.*the network to train is unet .*8.*expected the same"):
         train(other, tmp_path / "second")
-    with pytest.raises(FiguregroundError, match=r"none.safetensors: no such file"):
+    with pytest.raises(FiguregroundError, match=r"none.safetensors: no such model"):
         train(replace(TINY, start_from=str(tmp_path / "none.safetensors")), tmp_path / "second")
     assert not (tmp_path / "second").exists()
 
