@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "data": {"source": "synthetic:n=800,size=96", "cache": "off"},
     "model": {"name": "unet", "arguments": {"base_width": 16}},
     "preprocessing": {"size": [96, 96]},
-    "epochs": 10,
+    "epochs": 7,
     "augmentation": "report",
     "learning_rate": 3e-3,
     "phases": [],
