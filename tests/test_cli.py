@@ -133,6 +133,17 @@ def test_wrong_input_is_one_line_without_debug():
     assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
+def test_training_goes_on_from_the_model_in_the_box(tmp_path):
+    settings = ["--data", "synthetic:n=40,size=64", "--size", "64", "--epochs", "1", "--cache", "off"]
+    done = CliRunner().invoke(
+        app, ["train", *settings, "--recipe", "strong", "--start-from", "pets", "--output", str(tmp_path)]
+    )
+    assert done.exit_code == 0, done.output
+    config = (tmp_path / "latest" / "config.yaml").read_text()
+    assert "name: compact_fpn" in config  # nobody named a network, so it is that of the weights
+    assert "start_from: pets" in config
+
+
 def test_clear_cache(tmp_path):
     result = CliRunner().invoke(app, ["data", "clear-cache", "--folder", str(tmp_path)])
     assert result.exit_code == 0

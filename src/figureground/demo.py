@@ -72,7 +72,8 @@ def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> N
     from figureground.training import free_folder, train
 
     config = parse(TrainConfig, merge(read_settings("strong"), SETTINGS))
-    say("figureground: training a small U-Net on drawn figures (640 images of 96×96, 10 epochs)")
+    height, width = config.preprocessing.size
+    say(f"figureground: training a small U-Net on drawn figures ({height}×{width} pixels, {config.epochs} epochs)")
     run = train(config, free_folder(output, "run"), progress=progress)
     if run.interrupted:
         raise KeyboardInterrupt
