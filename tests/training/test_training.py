@@ -159,6 +159,22 @@ def test_starting_from_another_network_is_refused_and_leaves_no_run(tmp_path):
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.25, 0.5])
+def test_schedules_of_few_steps(schedule, warmup):
+    """A warm-up that ends with the first step, such as a quarter of four, has no length."""
+    config = replace(TINY, schedule=schedule, warmup=warmup, learning_rate=0.1)
+    for steps in range(1, 13):
+        settings = module_file.SegmentationModule(config, steps).configure_optimizers()
+        rates = []
+        for _ in range(steps):
+            rates.append(settings["optimizer"].param_groups[0]["lr"])
+            settings["optimizer"].step()
+            if len(rates) < steps:
+                settings["lr_scheduler"]["scheduler"].step()
+        assert all(0 < rate <= 0.1 for rate in rates[:-1]), (steps, rates)
+
+
 def test_smaller_images_first(tmp_path):
     config = replace(TINY, preprocessing=PreprocessingConfig((64, 64)), phases=(Phase(0.34, 32), Phase(0.67, 48)))
     data = open_dataset("synthetic:n=40,size=64", "train")

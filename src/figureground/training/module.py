@@ -110,6 +110,8 @@ class SegmentationModule(lightning.LightningModule):
         warmup = self.config.warmup
         if self.config.schedule == "one_cycle":
             share = warmup if warmup > 0 else 0.3
+            if share * steps == 1:  # torch would divide by the length of the rise, which is then 0
+                share = 1.5 / steps
             return OneCycleLR(optimizer, self.config.learning_rate, total_steps=steps, pct_start=share)
         rising = max(1, round(warmup * steps))
         rise = LinearLR(optimizer, start_factor=0.01, total_iters=rising)
