@@ -19,8 +19,8 @@ from figureground.errors import FiguregroundError
 from figureground.models import create_model
 from figureground.preprocessing import Preprocessing
 
-SEEN = 96
-"""Images of the training data that the batch norms of an exported file are rebuilt with."""
+SEEN = 32
+"""Images of the training data that the batch norms of an exported file are rebuilt with, all at once."""
 
 
 class Layer(NamedTuple):
@@ -59,6 +59,9 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
     Args:
         bundle: ``.safetensors``, or ``.onnx`` in any precision.
         dataset: the images to train on.
+
+    Raises:
+        FiguregroundError: an exported file of another network than its metadata name.
     """
     if bundle.suffix != ".onnx":
         return {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
@@ -67,7 +70,10 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
     chosen = np.linspace(0, len(dataset) - 1, min(SEEN, len(dataset))).round().astype(int)
     images = np.stack([preprocessing.resize_image(dataset[int(index)].image) for index in chosen])
     network = create_model(info.model.name, info.model.arguments)
-    unfold(network, exported_layers(bundle), torch.from_numpy(preprocessing.normalise(images)))
+    try:
+        unfold(network, exported_layers(bundle), torch.from_numpy(preprocessing.normalise(images)))
+    except FiguregroundError as error:
+        raise FiguregroundError(f"{bundle} {error}; export it again from its run") from None
     return network.state_dict()
 
 
@@ -125,7 +131,7 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
     if {name: module.weight.shape for name, module in convolutions.items()} != {
         name: layer.weight.shape for name, layer in layers.items()
     }:
-        raise FiguregroundError("the exported file does not hold the network that its metadata name")
+        raise FiguregroundError("does not hold the network that its metadata name")
     pending: dict[int, Tensor] = {}  # by the output of a convolution that has no bias of its own: what is to be added
 
     def remember(bias: Tensor) -> Any:
