@@ -27,7 +27,7 @@ import numpy as np
 import openvino
 import torch
 from bundles import DRAWN, NETWORKS, exported, first_images, iter_samples, parse_runs, plain_network, untrained_bundle
-from machine import multiplies_bfloat16, print_table, write_results
+from machine import print_table, write_results
 from matrix_product import Peaks
 from torch import nn
 
@@ -37,6 +37,7 @@ from figureground.prediction import open_member
 from figureground.prediction.engines.openvino_engine import SETTINGS
 from figureground.prediction.engines.torch_engine import TorchEngine
 from figureground.preprocessing import Preprocessing
+from figureground.training.trainer import cpu_multiplies_bfloat16
 
 REPORT = "report's way"
 PRECISIONS = ("float32", "float16", "int8")
@@ -88,11 +89,11 @@ def variants_of(bundle: Path, folder: Path, data: DataConfig, precisions: list[s
         Variant(REPORT, "float32", report_way(bundle)),
         Variant("torch", "float32", engine.logits),
     ]
-    if multiplies_bfloat16():
+    if cpu_multiplies_bfloat16():
         variants.append(Variant("torch", "bfloat16", torch_bfloat16(engine)))
     for precision in precisions:
         path, info = exported(bundle, folder, precision, data)  # type: ignore[arg-type]
-        if precision == "float32" and multiplies_bfloat16():
+        if precision == "float32" and cpu_multiplies_bfloat16():
             variants.append(Variant("openvino", "bfloat16", openvino_bfloat16(path)))
         for row in info.export["gate"]["engines"][1:]:
             name = row["engine"]

@@ -41,11 +41,6 @@ def cpu_model() -> str:
     return cpu_info("model name") or platform.processor() or platform.machine()
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for it; others imitate it, many times slower than float32."""
-    return bool({"avx512_bf16", "amx_bf16"} & set(cpu_info("flags").split()))
-
-
 def cpu_info(key: str) -> str:
     """What Linux says of the first core; empty elsewhere."""
     info = Path("/proc/cpuinfo")

@@ -10,8 +10,9 @@ import onnx
 import onnxruntime
 import openvino
 import torch
-from machine import multiplies_bfloat16
 from onnx import TensorProto, helper, numpy_helper
+
+from figureground.training.trainer import cpu_multiplies_bfloat16
 
 
 class Peaks:
@@ -27,7 +28,7 @@ class Peaks:
             "float32": {"torch": torch_product(n, torch.float32), "openvino": openvino_product(n, "f32")},
             "int8": {"openvino": openvino_int8_product(n), "onnxruntime": onnxruntime_int8_product(n)},
         }
-        if multiplies_bfloat16():
+        if cpu_multiplies_bfloat16():
             bfloat16 = {"torch": torch_product(n, torch.bfloat16), "openvino": openvino_product(n, "bf16")}
             self._products["bfloat16"] = bfloat16
         self.best = {kind: dict.fromkeys(products, 0.0) for kind, products in self._products.items()}

@@ -69,32 +69,37 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
     preprocessing = Preprocessing.of(info.preprocessing)
     chosen = np.linspace(0, len(dataset) - 1, min(SEEN, len(dataset))).round().astype(int)
     images = np.stack([preprocessing.resize_image(dataset[int(index)].image) for index in chosen])
-    network = create_model(info.model.name, info.model.arguments)
-    try:
-        unfold(network, exported_layers(bundle), torch.from_numpy(preprocessing.normalise(images)))
-    except FiguregroundError as error:
-        raise FiguregroundError(f"{bundle} {error}; export it again from its run") from None
+    network, layers = create_model(info.model.name, info.model.arguments), exported_layers(bundle)
+    expected = {name: module.weight.shape for name, module in _convolutions(network).items()}
+    if expected != {name: layer.weight.shape for name, layer in layers.items()}:
+        raise FiguregroundError(
+            f"{bundle} does not hold the network that its metadata name; export it again from its run"
+        )
+    unfold(network, layers, torch.from_numpy(preprocessing.normalise(images)))
     return network.state_dict()
+
+
+def _convolutions(network: nn.Module) -> dict[str, nn.Conv2d | nn.ConvTranspose2d]:
+    kinds = nn.Conv2d | nn.ConvTranspose2d
+    return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
 
 
 def exported_layers(path: Path) -> dict[str, Layer]:
     """The convolutions of an exported file by their names in the network, in float32."""
     import onnx
+    from onnx.reference import ReferenceEvaluator
 
     graph = onnx.load(path).graph
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
 
     def value(name: str) -> NDArray[Any]:
-        """Of a constant, of a quantized one, or of one in float16."""
+        """Of a constant, or of what is made of constants: dequantized, or cast from float16."""
         if name in constants:
-            return constants[name].astype(np.float32)
-        values, *scale_and_zero = (constants[each] for each in made_by[name].input)
-        if not scale_and_zero:
-            return values.astype(np.float32)
-        axis = next((each.i for each in made_by[name].attribute if each.name == "axis"), 0)
-        scale, zero = (np.reshape(each, _along(axis, values.ndim, each.size)) for each in scale_and_zero)
-        return (values.astype(np.float32) - zero.astype(np.float32)) * scale
+            return constants[name]
+        node = made_by[name]
+        (made,) = ReferenceEvaluator(node).run(None, {each: constants[each] for each in node.input})
+        return np.asarray(made)
 
     layers = {}
     for node in graph.node:
@@ -106,10 +111,6 @@ def exported_layers(path: Path) -> dict[str, Layer]:
     return layers
 
 
-def _along(axis: int, dimensions: int, size: int) -> tuple[int, ...]:
-    return tuple(size if each == axis else 1 for each in range(dimensions))
-
-
 def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> None:
     """Give a network the weights of an exported one, and its batch norms the task they had before.
 
@@ -119,19 +120,9 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
 
     Args:
         network: of the same kind, with any weights.
-        layers: as ``exported_layers`` gives them.
+        layers: as ``exported_layers`` gives them for this network.
         images: a batch (N, 3, H, W), normalised.
-
-    Raises:
-        FiguregroundError: the layers are those of another network.
     """
-    convolutions = {
-        name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-    }
-    if {name: module.weight.shape for name, module in convolutions.items()} != {
-        name: layer.weight.shape for name, layer in layers.items()
-    }:
-        raise FiguregroundError("does not hold the network that its metadata name")
     pending: dict[int, Tensor] = {}  # by the output of a convolution that has no bias of its own: what is to be added
 
     def remember(bias: Tensor) -> Any:
@@ -150,7 +141,7 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
         norm.load_state_dict(state)
 
     hooks = [norm.register_forward_pre_hook(rebuild) for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)]
-    for name, convolution in convolutions.items():
+    for name, convolution in _convolutions(network).items():
         convolution.weight.data.copy_(layers[name].weight)
         if convolution.bias is None:
             hooks.append(convolution.register_forward_hook(remember(layers[name].bias)))

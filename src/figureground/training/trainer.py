@@ -61,12 +61,12 @@ def uses_gpu(config: TrainConfig) -> bool:
 def precision(config: TrainConfig, on_gpu: bool) -> Literal["bf16-mixed", "32-true"]:
     """Lightning's name for the precision to train in."""
     if config.precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if on_gpu else _cpu_multiplies_bfloat16()
+        fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_multiplies_bfloat16()
         return "bf16-mixed" if fast else "32-true"
     return "bf16-mixed" if config.precision == "bfloat16" else "32-true"
 
 
-def _cpu_multiplies_bfloat16() -> bool:
+def cpu_multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for it; where it is emulated, float32 is faster."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
