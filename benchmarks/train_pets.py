@@ -4,8 +4,8 @@
 
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
-1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` from its weights with the next seed: two runs, as
-   ``figureground train`` makes them;
+1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` from its weights with the next seed, and once more,
+   longer, from those of that: three runs, as ``figureground train`` makes them;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
@@ -46,6 +46,11 @@ LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CV
 TIMED = 100
 LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
+RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
+    ("", "pets", {}),
+    ("-finish", "pets_finish", {}),
+    ("-third", "pets_finish", {"epochs": 26, "warmup": 0.05}),
+)
 log = logging.getLogger("train_pets")
 
 
@@ -56,15 +61,16 @@ def settings_of(given: argparse.Namespace, recipe: str, changes: dict[str, Any])
     return parse(TrainConfig, merge(read_settings(recipe), {"data": {"source": str(given.data)}, **changes}))
 
 
-def trained(given: argparse.Namespace) -> tuple[Path, Path]:
-    """Stages 1 and 2: the folders of both runs; the second holds the model."""
-    first = given.output.with_name(f"{given.output.name}{given.seed}")
-    second = first.with_name(f"{first.name}-finish")
-    run(settings_of(given, "pets", {"seed": given.seed}), first)
-    run(settings_of(given, "pets_finish", {"seed": given.seed + 1, "start_from": str(first)}), second)
-    if not (second / "test.json").is_file():
-        log.info(score_run(second).summary())
-    return first, second
+def trained(given: argparse.Namespace) -> list[Path]:
+    """Stages 1 and 2: the runs' folders; the last holds the model."""
+    folders: list[Path] = []
+    for place, (suffix, recipe, changes) in enumerate(RUNS):
+        start = {"start_from": str(folders[-1])} if folders else {}
+        folders.append(given.output.with_name(f"{given.output.name}{given.seed}{suffix}"))
+        run(settings_of(given, recipe, {**changes, **start, "seed": given.seed + place}), folders[-1])
+    if not (folders[-1] / "test.json").is_file():
+        log.info(score_run(folders[-1]).summary())
+    return folders
 
 
 def run(config: TrainConfig, folder: Path) -> None:
@@ -136,9 +142,9 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
-def measured(given: argparse.Namespace, runs: tuple[Path, Path], model: Path) -> dict[str, Any]:
+def measured(given: argparse.Namespace, runs: list[Path], model: Path) -> dict[str, Any]:
     """Stages 4 and 5."""
-    info, folder = read_info(model), runs[1]
+    info, folder = read_info(model), runs[-1]
     rows = [row for run in runs for row in rows_of(run / "metrics.csv")]
     results = {
         "epochs": len(rows),
@@ -194,13 +200,13 @@ def main() -> None:
         given.results.mkdir(parents=True, exist_ok=True)
         logging.getLogger().addHandler(logging.FileHandler(given.results / f"pets-seed{given.seed}.log"))
     runs = trained(given)
-    model = exported(runs[1], DataConfig(str(given.data)))
+    model = exported(runs[-1], DataConfig(str(given.data)))
     results = measured(given, runs, model)
     print_results(results)
     if given.results:
         name = f"pets-seed{given.seed}"
         write_results(given.results / f"{name}.json", "train_pets", {"seed": given.seed}, results)
-        for part, folder in zip(("", "-finish"), runs, strict=True):
+        for (part, _, _), folder in zip(RUNS, runs, strict=True):
             shutil.copy(folder / "history.png", given.results / f"{name}{part}-history.png")
             shutil.copy(folder / "metrics.csv", given.results / f"{name}{part}-metrics.csv")
     if given.install:

@@ -14,7 +14,7 @@ from figureground.models import MODELS, create_model
 from figureground.prediction import load
 from figureground.pretrained import EXAMPLE, pretrained_bundle
 from figureground.training import train
-from figureground.training.start import exported_layers, starting_weights, unfold
+from figureground.training.start import convolutions, exported_layers, starting_weights, unfold
 
 SIZE = (64, 96)
 NARROW = {"unet": {"base_width": 4}}
@@ -44,6 +44,21 @@ def test_the_network_answers_as_its_file_does_and_also_in_training(name, tmp_pat
     scale = expected.std()
     assert (found - expected).abs().max() / scale < 1e-3
     assert (training - expected).abs().max() / scale < 1e-3  # batch norms use the statistics of this batch
+
+
+def test_kernels_are_as_large_as_a_new_networks(tmp_path):
+    """Batch norms that were taken into them make them small, and an optimizer's steps large beside them."""
+    original = trained_looking("compact_fpn")
+    for module in original.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_var.fill_(100)
+    to_onnx(original, SIZE, tmp_path / "model.onnx")
+    layers, network = exported_layers(tmp_path / "model.onnx"), create_model("compact_fpn")
+    kernels = {name: module.weight.data for name, module in convolutions(network).items() if module.bias is None}
+    new = {name: kernel.std() for name, kernel in kernels.items()}
+    assert all(layers[name].weight.std() < 0.2 * size for name, size in new.items())
+    unfold(network, layers, torch.randn(6, 3, *SIZE))
+    torch.testing.assert_close({name: kernel.std() for name, kernel in kernels.items()}, new)
 
 
 def test_half_precision_is_read_too(tmp_path):

@@ -70,7 +70,7 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
     chosen = np.linspace(0, len(dataset) - 1, min(SEEN, len(dataset))).round().astype(int)
     images = np.stack([preprocessing.resize_image(dataset[int(index)].image) for index in chosen])
     network, layers = create_model(info.model.name, info.model.arguments), exported_layers(bundle)
-    expected = {name: module.weight.shape for name, module in _convolutions(network).items()}
+    expected = {name: module.weight.shape for name, module in convolutions(network).items()}
     if expected != {name: layer.weight.shape for name, layer in layers.items()}:
         raise FiguregroundError(
             f"{bundle} does not hold the network that its metadata name; export it again from its run"
@@ -79,7 +79,8 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
     return network.state_dict()
 
 
-def _convolutions(network: nn.Module) -> dict[str, nn.Conv2d | nn.ConvTranspose2d]:
+def convolutions(network: nn.Module) -> dict[str, nn.Conv2d | nn.ConvTranspose2d]:
+    """All of a network, by name."""
     kinds = nn.Conv2d | nn.ConvTranspose2d
     return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
 
@@ -118,35 +119,43 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
     the convolution's output, scale and shift undo them and add the exported bias. So the network answers as the file
     does, and trains on from there as if it had never been exported.
 
+    For that the kernel gets back its size too, that of a new network's. The batch norm behind it undoes any factor, but
+    an optimizer's steps do not shrink with the kernel: in what a batch norm was taken into, often a tenth as large,
+    they would be ten times as long (van Laarhoven, "L2 Regularization versus Batch and Weight Normalization", 2017).
+
     Args:
         network: of the same kind, with any weights.
         layers: as ``exported_layers`` gives them for this network.
         images: a batch (N, 3, H, W), normalised.
     """
-    pending: dict[int, Tensor] = {}  # by the output of a convolution that has no bias of its own: what is to be added
+    folded: dict[int, tuple[float, Tensor]] = {}  # by a convolution's output: what it was enlarged by, and the bias
 
-    def remember(bias: Tensor) -> Any:
-        return lambda module, given, output: pending.__setitem__(id(output), bias)
+    def remember(factor: float, bias: Tensor) -> Any:
+        return lambda module, given, output: folded.__setitem__(id(output), (factor, bias))
 
     def rebuild(norm: nn.Module, given: tuple[Tensor]) -> None:
         variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
         assert isinstance(norm, nn.BatchNorm2d)
+        factor, bias = folded.pop(id(given[0]), (1.0, torch.zeros(())))
         state = {
             "running_mean": mean,
             "running_var": variance,
-            "weight": (variance + norm.eps).sqrt(),
-            "bias": mean + pending.pop(id(given[0]), torch.zeros(())),
+            "weight": (variance + norm.eps).sqrt() / factor,
+            "bias": mean / factor + bias,
             "num_batches_tracked": norm.num_batches_tracked,
         }
         norm.load_state_dict(state)
 
     hooks = [norm.register_forward_pre_hook(rebuild) for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)]
-    for name, convolution in _convolutions(network).items():
-        convolution.weight.data.copy_(layers[name].weight)
+    for name, convolution in convolutions(network).items():
+        weight, bias = layers[name]
         if convolution.bias is None:
-            hooks.append(convolution.register_forward_hook(remember(layers[name].bias)))
+            factor = float(convolution.weight.data.std() / weight.std().clamp_min(1e-12))  # zeros stay zeros
+            convolution.weight.data.copy_(weight * factor)
+            hooks.append(convolution.register_forward_hook(remember(factor, bias)))
         else:
-            convolution.bias.data.copy_(layers[name].bias)
+            convolution.weight.data.copy_(weight)
+            convolution.bias.data.copy_(bias)
     with torch.no_grad():
         network.eval()(images)
     for hook in hooks:
