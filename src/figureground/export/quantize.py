@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from figureground.export.onnx import INPUT, quietly
+from figureground.prediction.engines.private import privately
+
+with privately():
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped library

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from figureground.errors import FiguregroundError
 from figureground.prediction.engines import expect_shapes
+from figureground.prediction.engines.private import privately
+
+with privately():
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 REFUSALS = (
     state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,

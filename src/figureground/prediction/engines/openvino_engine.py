@@ -8,11 +8,14 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
 from figureground.prediction.engines import expect_shapes
+from figureground.prediction.engines.private import privately
+
+with privately():
+    import openvino
 
 SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
