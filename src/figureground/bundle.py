@@ -66,6 +66,11 @@ class BundleInfo:
     format_version: int = FORMAT_VERSION
 
 
+def followed(folder: Path) -> Path:
+    """What a link to a run, such as ``runs/latest``, points to now: by the end of a long command it may be another."""
+    return folder.parent / folder.readlink() if folder.is_symlink() else folder
+
+
 def bundle_path(source: str | Path) -> Path:
     """The bundle that ``source`` is, that the run folder ``source`` holds, or that has this name in the package.
 
@@ -74,7 +79,7 @@ def bundle_path(source: str | Path) -> Path:
     Raises:
         FiguregroundError: there is none.
     """
-    path = Path(source)
+    path = followed(Path(source))
     if (path / BUNDLE_IN_RUN).is_file():
         return path / BUNDLE_IN_RUN
     if str(source) in PRETRAINED and not path.is_file():
@@ -135,7 +140,7 @@ def parse_info(text: str, where: str) -> BundleInfo:
     """``BundleInfo`` from the JSON text of a bundle's metadata; ``where`` names the file in errors."""
     try:
         given = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise FiguregroundError(f"{where}: its metadata is damaged ({error})") from None
     version = given.get("format_version") if isinstance(given, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:

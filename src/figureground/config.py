@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -185,9 +186,14 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected at least 1")
-        require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; expected a number above 0")
+        for name in ("epochs", "batch_size", "accumulate", "early_stopping"):
+            least = getattr(self, name)
+            require(least is None or least >= 1, f"{name} is {least}; expected at least 1")
+        for name in ("workers", "seed"):
+            require((getattr(self, name) or 0) >= 0, f"{name} is {getattr(self, name)}; expected 0 or above")
+        rate = self.learning_rate
+        require(0 < rate < math.inf, f"learning_rate is {rate}; expected a number above 0")
+        require(self.clip is None or self.clip > 0, f"clip is {self.clip}; expected a number above 0")
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; expected 0 or above")
         require(0 <= self.warmup < 1, f"warmup is {self.warmup}; expected a share of the steps, 0 to 1")
         for name in ("copy_paste", "negatives"):

@@ -105,5 +105,5 @@ def test_metadata_that_name_another_network_are_refused(tmp_path):
     path = tmp_path / "model.onnx"
     to_onnx(trained_looking("unet"), SIZE, path)
     write_info(path, BundleInfo(ModelConfig("unet", {"base_width": 8}), PreprocessingConfig(SIZE)))
-    with pytest.raises(FiguregroundError, match=r"model.onnx does not hold the network .* export it again"):
+    with pytest.raises(FiguregroundError, match=r"model.onnx does not hold the network .* make it again"):
         starting_weights(path, open_dataset("synthetic:n=40,size=64", "train"))

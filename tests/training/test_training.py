@@ -27,9 +27,11 @@ from figureground.config import (
 from figureground.data import open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation import evaluate, score_run
+from figureground.models import resnet34_unet
 from figureground.prediction import load
 from figureground.training import free_folder, resume, train
 from figureground.training import module as module_file
+from figureground.training import run as run_file
 from figureground.training.datamodule import loaders
 from figureground.training.keeper import Interrupted, RunKeeper
 
@@ -113,22 +115,82 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, config
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
-def test_an_interruption_between_epochs_is_resumed(tmp_path, monkeypatch):
-    whole = train(STRONG, tmp_path / "whole")
-    original = module_file.SegmentationModule.validation_step
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("batch", [0, 3])  # Lightning itself ends a run behind a batch that is not the last
+@pytest.mark.parametrize("epoch", [1, 2])  # of three, from 0
+def test_an_interruption_in_validation_is_resumed(tmp_path, monkeypatch, number, batch, epoch):
+    config = replace(STRONG, data=DataConfig("synthetic:n=160,size=64", cache="off"), epochs=3)
+    original, before = module_file.SegmentationModule.validation_step, signal.getsignal(number)
 
-    def interrupting(self, batch, batch_index):
-        if self.current_epoch == 1:
-            signal.raise_signal(signal.SIGTERM)
+    def interrupting(self, given, batch_index):
+        if (self.current_epoch, batch_index) == (epoch, batch):
+            signal.raise_signal(number)
             monkeypatch.setattr(module_file.SegmentationModule, "validation_step", original)
-        original(self, batch, batch_index)
+        original(self, given, batch_index)
 
     monkeypatch.setattr(module_file.SegmentationModule, "validation_step", interrupting)
-    run = train(STRONG, tmp_path / "parts")
+    run = train(config, tmp_path / "run")
     assert run.interrupted
-    assert len(run.rows) == 2
-    resume(tmp_path / "parts")
-    assert without_seconds(tmp_path / "parts") == without_seconds(whole.folder)
+    assert len(run.rows) == epoch + 1
+    assert signal.getsignal(number) == before
+    resumed = resume(tmp_path / "run")
+    assert not resumed.interrupted
+    assert [row.epoch for row in resumed.rows] == [1, 2, 3]
+
+
+def test_a_training_that_fails_gives_the_signals_back(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(FiguregroundError, match="diverged"):
+        train(replace(TINY, learning_rate=1e30, epochs=3), tmp_path / "run")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path):
+    config = replace(TINY, learning_rate=1e-12, early_stopping=1, epochs=20)
+    run = train(config, tmp_path / "run")
+    assert len(run.rows) < 20
+    assert resume(tmp_path / "run").rows == run.rows
+
+
+def test_latest_is_followed_when_a_run_is_resumed(tmp_path):
+    train(replace(TINY, epochs=1), tmp_path / "a")
+    assert (tmp_path / "latest").resolve() == (tmp_path / "a").resolve()
+    assert resume(tmp_path / "latest").folder == tmp_path / "a"
+
+
+def test_two_runs_that_start_together_do_not_share_a_folder(tmp_path, monkeypatch):
+    """The second comes while the first reads its data."""
+    opened = run_file._open_datasets
+
+    def slow(config, progress):
+        assert free_folder(tmp_path, "a") == tmp_path / "a-2"
+        return opened(config, progress)
+
+    monkeypatch.setattr(run_file, "_open_datasets", slow)
+    train(replace(TINY, epochs=1), tmp_path / "a")
+
+
+def test_a_folder_that_was_made_for_nothing_is_gone_again(tmp_path):
+    with pytest.raises(FiguregroundError):
+        train(replace(TINY, data=DataConfig(str(tmp_path / "nothing"))), tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_runs_are_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"dear")
+    with pytest.raises(FiguregroundError, match="photos is no run"):
+        train(TINY, tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"dear"
+
+
+def test_the_weights_of_imagenet_are_not_needed_again(tmp_path, monkeypatch):
+    config = replace(TINY, model=ModelConfig("resnet34_unet"), preprocessing=PreprocessingConfig((64, 64)), epochs=1)
+    run = train(config, tmp_path / "a")
+    given = replace(config, model=ModelConfig("resnet34_unet", {"pretrained": True}))
+    (run.folder / "config.yaml").write_text(to_yaml(given))
+    monkeypatch.setattr(resnet34_unet, "imagenet_weights", lambda name: pytest.fail("a download"))
+    assert not resume(run.folder).interrupted
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
@@ -272,20 +334,17 @@ def test_a_full_disk_ends_with_a_message_and_keeps_what_was_there(tmp_path, monk
     import errno
 
     run = train(replace(TINY, epochs=2), tmp_path / "a")
-    (run.folder / "last.ckpt").rename(tmp_path / "kept.ckpt")
-    (tmp_path / "kept.ckpt").rename(run.folder / "last.ckpt")
     before = (run.folder / "last.ckpt").read_bytes()
-    original = torch.save
+    (run.folder / "config.yaml").write_text(to_yaml(replace(TINY, epochs=3)))
 
     def full(content, target, *arguments, **settings):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(FiguregroundError, match=r"last.ckpt could not be written \(No space left on device\)"):
-        train(replace(TINY, epochs=2), tmp_path / "b")
-    monkeypatch.setattr(torch, "save", original)
+        resume(run.folder)
     assert (run.folder / "last.ckpt").read_bytes() == before
-    assert [path.name for path in (tmp_path / "b").iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in run.folder.iterdir() if path.name.startswith(".")] == []
 
 
 def test_valid_dice_in_training_is_the_one_that_evaluation_gives(tmp_path):

@@ -43,7 +43,8 @@ def calibrate(
         from figureground.pretrained import pretrained_bundle
 
         bundle = bundle_path(model)
-        if bundle == pretrained_bundle(bundle.stem):
+        shipped = pretrained_bundle(bundle.stem)
+        if shipped.is_file() and bundle.samefile(shipped):
             raise FiguregroundError(
                 f"{model} comes with the package and stays as it is; copy {bundle} and name the copy"
             )

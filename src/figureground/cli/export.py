@@ -29,12 +29,14 @@ def export(
     Its mean Dice may fall by 0.0005 (float32, float16) or 0.005 (int8); otherwise there is no file.
     """
     suffix = "" if precision == "float32" else f"-{precision}"
-    target = output or (model if model.is_dir() else model.parent) / f"model{suffix}.onnx"
     with needs("train"):
+        from figureground.bundle import followed
         from figureground.export import export as export_model
         from figureground.export import original_bundle
 
         original_bundle(model)  # before the data and the target are looked at, which may not be the user's mistake
+        model = followed(model)
+        target = output or (model if model.is_dir() else model.parent) / f"model{suffix}.onnx"
         refuse_existing(target, overwrite)
         source = data_of(model, data, foreground, mask_threshold)
         export_model(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from figureground.config import TrainConfig
     from figureground.training import Run
 
+DEFAULT_RECIPE = "report"
 TRAINING, DATA, RUN = "Training", "Data", "Run"  # panels of the help
 
 
@@ -52,12 +53,12 @@ def train(
         typer.Option(help="Start from this run, bundle, .onnx file or name (pets).", rich_help_panel=TRAINING),
     ] = None,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="report (the lab report's), strong (ours), pets (small, long), or a YAML file.",
+            help="report (the lab report's, default), strong (ours), pets, pets_finish (small, long), or a YAML file.",
             rich_help_panel=TRAINING,
         ),
-    ] = "report",
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", rich_help_panel=TRAINING)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", rich_help_panel=TRAINING)] = None,
     learning_rate: Annotated[float | None, typer.Option(rich_help_panel=TRAINING)] = None,
@@ -99,7 +100,7 @@ def train(
     settings: dict[str, Any] = {
         "data": {"source": data, "foreground": foreground, "mask_threshold": mask_threshold, "cache": cache},
         "model": {"name": model, "arguments": _model_arguments(base_width, pretrained)},
-        "preprocessing": {"size": [size, size] if size else None},
+        "preprocessing": {"size": None if size is None else [size, size]},
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augmentation": augmentation,
         "loss": loss, "accumulate": accumulate, "clip": clip, "early_stopping": early_stopping,
         "precision": precision, "device": device, "workers": workers, "seed": seed, "start_from": start_from,
@@ -112,17 +113,19 @@ def train(
 
         progress = sys.stderr.isatty()
         if resume is not None:
-            if changes or config:
+            if changes or config or name or overwrite or recipe:
                 raise UsageError("--resume goes on with the run's own config.yaml; leave out the other settings")
             _finish(resume_run(resume, progress=progress), progress)
             return
-        train_config = _train_config(str(config or recipe), changes)
+        if config and recipe:
+            raise UsageError("--config and --recipe both name all settings; leave out one of them")
+        train_config = _train_config(str(config or recipe or DEFAULT_RECIPE), changes)
         folder = output / name if name else free_folder(output, train_config.model.name)
         _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), progress)
 
 
 def _model_arguments(base_width: int | None, pretrained: bool) -> dict[str, Any] | None:
-    arguments: dict[str, Any] = {"base_width": base_width} if base_width else {}
+    arguments: dict[str, Any] = {} if base_width is None else {"base_width": base_width}
     if pretrained:
         arguments["pretrained"] = True
     return arguments or None
@@ -135,14 +138,18 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
-    """A recipe or file with the flags laid over it; where none names a network it is that of the starting weights."""
+    """A recipe or file with the flags laid over it; what it does not say of network and preprocessing, the starting
+    weights do.
+    """
     from figureground.bundle import bundle_path, read_info
     from figureground.config import TrainConfig, merge, parse, plain, read_settings
 
     settings = read_settings(base)
     start = changes.get("start_from", settings.get("start_from"))
-    if start and "model" not in settings:
-        settings["model"] = plain(read_info(bundle_path(start)).model)
+    if start:
+        info = read_info(bundle_path(start))
+        settings.setdefault("model", plain(info.model))
+        settings.setdefault("preprocessing", plain(info.preprocessing))
     parse(TrainConfig, settings, base)
     with options():
         return parse(TrainConfig, merge(settings, changes), base)

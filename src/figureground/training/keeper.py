@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -53,8 +54,9 @@ class RunKeeper(lightning.Callback):
         return best_of(self.rows)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; a run that had stopped early when it was saved stops again."""
         self._started = time.monotonic()
+        trainer.should_stop = self._impatient
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the model if it is the best. This callback comes before the averaging one, which then still lends the
@@ -85,9 +87,15 @@ class RunKeeper(lightning.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({k: v for k, v in asdict(row).items() if k != "epoch"}, step=row.epoch)
         save_checkpoint(trainer, self._folder)
-        if self._patience is not None and self.best is not None and row.epoch - self.best.epoch >= self._patience:
+        if self._impatient:
             log.info("no better valid Dice for %d epochs: stopping early", self._patience)
             trainer.should_stop = True
+
+    @property
+    def _impatient(self) -> bool:
+        """Whether the last better valid Dice is too many epochs ago."""
+        waited = self.rows[-1].epoch - self.best.epoch if self.best is not None else 0
+        return self._patience is not None and waited >= self._patience
 
     def state_dict(self) -> dict[str, Any]:
         """The history, and the time an unfinished epoch has taken so far."""
@@ -106,15 +114,22 @@ class Interruption(lightning.Callback):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._signal: int | None = None
+        self._process = os.getpid()
         self._previous: dict[int, Any] = {}
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Listen to both signals (only the main thread may)."""
+        """Remember what the signals did (only the main thread may change it)."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
+            self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen to both, in the place of Lightning, which SIGTERM makes end the run with status 0, unsaved."""
+        for number in self._previous:
+            signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a worker that was forked: the training ends it
         self._signal = number
         self._restore()  # the next one has its usual effect
         log.warning("stopping behind this batch and saving; the same again stops at once")
@@ -134,9 +149,15 @@ class Interruption(lightning.Callback):
             raise Interrupted
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Stop between two epochs: the keeper, which comes first, has just saved."""
-        if self._signal is not None and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+        """Stop behind an epoch: the keeper, which comes first, has just saved."""
+        if self._signal is not None:
             raise Interrupted
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Give the signals back; Lightning leaves out ``teardown``."""
+        self._restore()
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Give the signals back."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning
@@ -13,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, followed
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
 from figureground.errors import BROKEN_FILE, FiguregroundError
@@ -65,14 +67,12 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     """
     if folder.is_file():
         raise FiguregroundError(f"{folder} is a file; expected a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise FiguregroundError(
-            f"{folder} exists; choose another --name, go on with --resume {folder}, or replace it with --overwrite"
-        )
+    _refuse_taken(folder, overwrite)
     bundle = starting_bundle(config)
-    datasets = _open_datasets(config, progress)
-    weights = starting_weights(bundle, datasets[0]) if bundle else {}
-    _make_folder(folder, overwrite)
+    with _claimed(folder):
+        datasets = _open_datasets(config, progress)
+        weights = starting_weights(bundle, datasets[0]) if bundle else {}
+    _empty_folder(folder, overwrite)
     with replacing(folder / CONFIG) as partial:
         partial.write_text(to_yaml(config))
     return _fit(config, folder, datasets, None, progress, weights)
@@ -84,6 +84,7 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
     Raises:
         FiguregroundError: the folder holds no run that can be continued.
     """
+    folder = followed(folder)  # ``latest`` may point to another run before this one ends
     for name in (CONFIG, LAST):
         if not (folder / name).is_file():
             raise FiguregroundError(f"{folder} holds no {name}; there is no run to resume. Start one without --resume")
@@ -97,18 +98,53 @@ def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Datase
     return train_data, open_for_training(config.data, preprocessing, "valid", progress)
 
 
-def _make_folder(folder: Path, overwrite: bool) -> None:
-    """An empty folder, and ``latest`` beside it that points there."""
-    if overwrite and folder.is_dir():
-        shutil.rmtree(folder)
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The run's folder, made before its data are read, which takes long: another run then takes another name.
+
+    If that fails, a folder that was not there before is gone again.
+    """
+    there = folder.is_dir()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=there)
+    except FileExistsError:
+        raise FiguregroundError(f"{folder} was just taken by another run; choose another --name") from None
     except OSError as error:
         raise FiguregroundError(f"{folder} cannot be made ({error.strerror}); choose another with --output") from error
+    try:
+        yield
+    except BaseException:
+        if not there:
+            folder.rmdir()
+        raise
+
+
+def _refuse_taken(folder: Path, overwrite: bool) -> None:
+    """
+    Raises:
+        FiguregroundError: there is something that may not be replaced, or is no run.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise FiguregroundError(
+            f"{folder} exists; choose another --name, go on with --resume {folder}, or replace it with --overwrite"
+        )
+    if not (folder / CONFIG).is_file():
+        raise FiguregroundError(f"{folder} is no run (it holds no {CONFIG}) and is not replaced; choose another --name")
+
+
+def _empty_folder(folder: Path, overwrite: bool) -> None:
+    """Nothing in the run's folder, and ``latest`` beside it that points there."""
+    _refuse_taken(folder, overwrite)
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     latest = folder.parent / "latest"
     if latest.is_symlink() or not latest.exists():
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(folder.name)
+        link = folder.parent / f".latest-{os.getpid()}"
+        with suppress(OSError):  # a convenience, which some file systems do not have
+            link.symlink_to(folder.name)
+            link.replace(latest)
 
 
 def _fit(
@@ -123,7 +159,11 @@ def _fit(
     on_gpu = uses_gpu(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, on_gpu)
-    module = SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate))
+    known = checkpoint is not None or bool(weights)  # then ImageNet's are not needed
+    module = SegmentationModule(
+        replace(config, model=without_download(config.model)) if known else config,
+        config.epochs * math.ceil(len(batches[0]) / config.accumulate),
+    )
     if weights:
         module.network.load_state_dict(weights)
     keeper = RunKeeper(folder, lambda row: _describe(config, datasets, row), config.early_stopping)

@@ -61,22 +61,32 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
         dataset: the images to train on.
 
     Raises:
-        FiguregroundError: an exported file of another network than its metadata name.
+        FiguregroundError: a file of another network than its metadata name.
     """
-    if bundle.suffix != ".onnx":
-        return {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
     info = read_info(bundle)
+    network = create_model(info.model.name, info.model.arguments)
+    if bundle.suffix != ".onnx":
+        weights = {name: torch.from_numpy(tensor) for name, tensor in read_tensors(bundle).items()}
+        _refuse_others(bundle, network.state_dict(), weights)
+        return weights
     preprocessing = Preprocessing.of(info.preprocessing)
     chosen = np.linspace(0, len(dataset) - 1, min(SEEN, len(dataset))).round().astype(int)
     images = np.stack([preprocessing.resize_image(dataset[int(index)].image) for index in chosen])
-    network, layers = create_model(info.model.name, info.model.arguments), exported_layers(bundle)
-    expected = {name: module.weight.shape for name, module in convolutions(network).items()}
-    if expected != {name: layer.weight.shape for name, layer in layers.items()}:
-        raise FiguregroundError(
-            f"{bundle} does not hold the network that its metadata name; export it again from its run"
-        )
+    layers = exported_layers(bundle)
+    _refuse_others(
+        bundle,
+        {name: module.weight for name, module in convolutions(network).items()},
+        {name: layer.weight for name, layer in layers.items()},
+    )
     unfold(network, layers, torch.from_numpy(preprocessing.normalise(images)))
     return network.state_dict()
+
+
+def _refuse_others(bundle: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    if {name: tensor.shape for name, tensor in expected.items()} != {n: tensor.shape for n, tensor in found.items()}:
+        raise FiguregroundError(
+            f"{bundle} does not hold the network that its metadata name; make it again from its run"
+        )
 
 
 def convolutions(network: nn.Module) -> dict[str, nn.Conv2d | nn.ConvTranspose2d]:

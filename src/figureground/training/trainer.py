@@ -61,7 +61,7 @@ def uses_gpu(config: TrainConfig) -> bool:
 def precision(config: TrainConfig, on_gpu: bool) -> Literal["bf16-mixed", "32-true"]:
     """Lightning's name for the precision to train in."""
     if config.precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_multiplies_bfloat16()
+        fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_multiplies_bfloat16()
         return "bf16-mixed" if fast else "32-true"
     return "bf16-mixed" if config.precision == "bfloat16" else "32-true"
 
