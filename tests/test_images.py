@@ -6,10 +6,18 @@ import stat
 import numpy as np
 import PIL.Image
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from figureground.errors import FiguregroundError
-from figureground.images import read_image, read_indices, read_levels, replacing, write_image
+from figureground.images import (
+    pixel_count,
+    read_image,
+    read_indices,
+    read_levels,
+    read_profile,
+    replacing,
+    write_image,
+)
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -163,6 +171,43 @@ def test_broken_files_are_named(tmp_path, name, content, words):
             read(path)
         assert str(path) in str(caught.value)
         assert words in str(caught.value)
+
+
+def _tiff():
+    return coded(Image.new("RGB", (16, 8), RED), "TIFF")
+
+
+def _oriented_jpeg():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return coded(Image.new("RGB", (16, 8), RED), "JPEG", exif=exif)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of some damage
+@pytest.mark.parametrize("content", [_tiff(), _oriented_jpeg(), palette_png(), coded(Image.new("RGB", (16, 8)), "DDS")])
+@pytest.mark.parametrize("read", [read_image, read_levels, read_indices])
+def test_no_damage_is_a_traceback(tmp_path, content, read):
+    """Pillow's decoders have many ways to fail; a single photo must not end a batch."""
+    generator, path = np.random.default_rng(0), tmp_path / "a.jpg"
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        for place in generator.integers(0, len(damaged), generator.integers(1, 6)):
+            damaged[place] = generator.integers(0, 256)
+        path.write_bytes(damaged)
+        pixel_count(path)
+        read_profile(path)
+        try:
+            read(path)
+        except FiguregroundError:
+            refused += 1
+    assert refused > 10
+
+
+def test_a_long_name_can_be_written(tmp_path):
+    path = tmp_path / f"{'ä' * 125}.png"  # 254 bytes
+    write_image(path, np.zeros((2, 2), np.uint8))
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_folder_is_no_image(tmp_path):

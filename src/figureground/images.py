@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import os
+import struct
 import tempfile
 import threading
 import warnings
@@ -32,9 +33,17 @@ WRITABLE_SUFFIXES = {
 }
 STRIP = 2**16  # pixels that are converted at once: few enough for the processor's cache
 LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
+LONGEST_STEM = 50  # characters of a name that is only for a while; file systems allow 255 bytes
+UMASK = os.umask(0)  # can only be read by setting it, which threads that write must not see
+os.umask(UMASK)
 LARGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 log = logging.getLogger(__name__)
+BROKEN_PICTURE = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow raises for content that is broken, or of a kind that it only half supports."""
 _opening = threading.Lock()  # the filters of warnings belong to the whole process, and photos are read by threads
 
 
@@ -89,6 +98,10 @@ def read_indices(source: str | Path) -> NDArray[np.uint8]:
 def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
     """The decoded picture, as it is stored; every way in which a file can be broken becomes one clear error."""
     name = _name(source)
+    if not isinstance(source, str | Path | bytes | Image.Image):
+        raise FiguregroundError(
+            f"a photo was given as {type(source).__name__}; expected a file's name, bytes or pixels"
+        )
     try:
         if isinstance(source, Image.Image):
             yield source
@@ -109,7 +122,7 @@ def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]
         raise FiguregroundError(f"{name} {found}; expected one of: {', '.join(IMAGE_SUFFIXES)}") from None
     except Image.DecompressionBombError as error:
         raise FiguregroundError(f"{name} is too large ({error}); if it is trusted, raise --max-pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for broken content
+    except BROKEN_PICTURE as error:
         raise FiguregroundError(f"{name} cannot be decoded ({error}); is it damaged? Get it again") from None
 
 
@@ -161,7 +174,7 @@ def pixel_count(source: str | Path) -> int:
     try:
         with _opened(source) as picture:
             return picture.width * picture.height
-    except (FiguregroundError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (FiguregroundError, *BROKEN_PICTURE):
         return 0
 
 
@@ -170,7 +183,7 @@ def read_profile(source: str | Path | bytes) -> bytes | None:
     try:
         with _opened(source) as picture:
             profile = picture.info.get("icc_profile")
-    except (FiguregroundError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (FiguregroundError, *BROKEN_PICTURE):
         return None
     return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
@@ -246,11 +259,12 @@ def replacing(path: Path) -> Iterator[Path]:
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        stem = path.stem[:LONGEST_STEM]
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{stem}-", suffix=path.suffix)
         os.close(handle)
         partial = Path(name)
         yield partial
-        partial.chmod(0o666 & ~_umask())
+        partial.chmod(0o666 & ~UMASK)
         partial.replace(path)
     except OSError as error:
         raise FiguregroundError(
@@ -260,13 +274,6 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_image(
@@ -286,7 +293,7 @@ def write_image(
     picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     suffix = path.suffix.lower()
     if suffix not in WRITABLE_SUFFIXES.get(picture.mode, ()):
-        expected = ", ".join(WRITABLE_SUFFIXES[picture.mode])
+        expected = ", ".join(WRITABLE_SUFFIXES.get(picture.mode, ("no format",)))
         raise FiguregroundError(
             f"{path} cannot hold this picture ({picture.mode}); expected a name that ends in: {expected}"
         )

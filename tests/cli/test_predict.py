@@ -108,6 +108,9 @@ def test_what_stdin_cannot_do(command, photos):
         (["-"], b"text", 1, "the image is not an image"),
         (["-", "--save", "mask,overlay"], png(halves()), 2, "stdout takes one picture, 2 were asked for"),
         (["-", "--save", "coco"], png(halves()), 2, "there is no picture 'coco'; expected one of: mask, overlay"),
+        (["-", "-o", "out.png"], png(halves()), 2, "out.png is the name of a picture, results go into a folder"),
+        (["-", "-o", "out"], png(halves()), 2, "leave out --output and --json"),
+        (["-", "--json", "s.json"], png(halves()), 2, "leave out --output and --json"),
         (["-", "photos"], png(halves()), 2, "- is one photo on stdin, 2 sources were given; expected it alone"),
     ]:
         status, out, err = command(*arguments, stdin=stdin)
@@ -153,9 +156,12 @@ def test_what_became_of_each_photo_as_json(command, photos, bright_onnx, tmp_pat
     assert done == {
         "file": "photos/sub/b.png", "status": "done", "height": 48, "width": 64, "files": ["masks/sub/b.png"],
     }  # fmt: skip
-    before = (tmp_path / "f.json").read_text()
-    assert "f.json exists; choose another name" in command("photos", "--json", "f.json")[2]
-    assert (tmp_path / "f.json").read_text() == before
+    assert command("photos", "--json", "f.json")[0] == 1  # the same command goes on, and writes what is so now
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert [figures[status] for status in ("done", "there", "failed")] == [0, 3, 1]
+    (tmp_path / "mine.json").write_text("[1, 2]")
+    assert "mine.json exists; choose another name" in command("photos", "--json", "mine.json")[2]
+    assert (tmp_path / "mine.json").read_text() == "[1, 2]"
 
 
 # 32 × 32: a frame with a hole and a dot in it, and a bar
@@ -280,6 +286,11 @@ def test_a_limit_of_pixels(command):
         (["MODEL", "photos/a.png", "--output", "photos"], 1, "photos/a.png is a photo, and would be replaced"),
         (["MODEL", "photos", "--output", "file"], 1, "file cannot be a folder of results (File exists)"),
         (["MODEL", "a.mp4", "b.mp4", "--output", "c.mp4"], 2, "c.mp4 names one film, but more was asked for"),
+        (["MODEL", "a.mp4", "--output", "c.avi"], 2, "c.avi is no name of a film that can be written"),
+        (["MODEL", "a.mp4", "photos", "--save", "mask,coco"], 2, "a film cannot show coco; expected some of: overlay"),
+        (["MODEL", "a.mp4", "--smoothing", "2"], 2, "smoothing is 2.0; expected at least 0 (off) and below 1"),
+        (["MODEL", "photos", "--tile", "inf"], 2, "scales are (1.0, inf); expected numbers from 1"),
+        (["MODEL", "photos/a.png", "--output", "cat.png"], 2, "cat.png is the name of a picture, results go into"),
         (["MODEL", "photos", "--colour", "red"], 2, "No such option: --colour"),
     ],
 )
@@ -327,5 +338,11 @@ def test_films_and_photos_of_one_command(command, photos, tmp_path):
     status, out, _ = command("films", "-o", "of-folder")
     assert [line.split(":")[0] for line in out.decode().splitlines()] == ["of-folder/a.mp4", "of-folder/sub/a.mp4"]
     assert command("clip.mp4", "-o", ".")[::2] == (1, "skipped: clip.mp4 is the film itself; choose another name\n")
-    status, _, err = command("clip.mp4", "-o", "p", "--save", "probability")
-    assert (status, err) == (1, "skipped: a film cannot show 'probability'; expected one of: overlay, mask, cutout\n")
+    status, out, err = command("clip.mp4", "gone.jpg", "-o", "gone")  # the film is made nevertheless
+    assert (status, err) == (1, "skipped: gone.jpg: no such file\n")
+    assert out.decode().startswith("gone/clip.mp4: 4 frames")
+    save("films/a.png", halves())
+    status, out, err = command("films", "-o", "with-photo", "--save", "mask,coco")
+    assert (status, err) == (0, "films are made without coco, which they cannot show\n")
+    assert (tmp_path / "with-photo" / "a.mp4").is_file()
+    assert (tmp_path / "with-photo" / "coco.json").is_file()

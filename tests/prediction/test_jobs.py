@@ -33,6 +33,15 @@ def test_results_inside_the_folder_of_photos_are_no_photos(photos):
         find_jobs([photos], photos / "sub" / "..")
 
 
+def test_photos_that_were_named_although_they_lie_below_the_results(photos):
+    assert names(find_jobs([photos / "sub"], photos)) == ["a", "deep/b"]
+
+
+def test_a_link_to_nothing_is_a_job_that_will_fail(photos):
+    (photos / "sub" / "lost.jpg").symlink_to(photos / "nothing.jpg")
+    assert names(find_jobs([photos / "sub"])) == ["a", "deep/b", "lost"]
+
+
 def test_inputs_without_photos(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()

@@ -101,6 +101,33 @@ def test_an_iterator_streams(segmenter):
     assert [batch[0] for batch in segmenter.members[0].engine.batches] == [8, 8, 4]
 
 
+def test_a_camera_may_use_its_buffer_again(segmenter):
+    def frames():
+        buffer = np.zeros((8, 8, 3), np.uint8)
+        for share in (1, 2, 3):
+            buffer[:] = 0
+            buffer[:share] = 255
+            yield buffer
+
+    assert [round(float(p.image.mean()) * 8 / 255) for p in segmenter.predict(frames())] == [1, 2, 3]
+
+
+def test_photos_before_a_broken_one_are_not_lost(segmenter):
+    predictions = segmenter.predict([halves(10, 20), halves(11, 20), b"broken"])
+    assert [next(predictions).mask.shape[0] for _ in range(2)] == [10, 11]
+    with pytest.raises(FiguregroundError, match="the image is not an image"):
+        next(predictions)
+
+
+@pytest.mark.parametrize("source", [BytesIO(b"x"), None, 5, bytearray(b"x"), memoryview(b"x")])
+def test_what_is_no_photo_is_named(segmenter, source):
+    with pytest.raises(FiguregroundError, match=f"given as {type(source).__name__}; expected a file's name, bytes"):
+        segmenter.predict(source)
+    if source is None:
+        with pytest.raises(FiguregroundError, match="given as NoneType"):
+            list(segmenter.predict([source]))
+
+
 def test_the_operating_point_decides(segmenter):
     grey = np.full((8, 8, 3), 140, np.uint8)  # logit 10 * (140 / 255 * 2 - 1) = 0.980, probability 0.727
     assert segmenter.predict(grey).probability[0, 0] == pytest.approx(0.7272, abs=1e-4)

@@ -1,4 +1,5 @@
 import itertools
+import struct
 import weakref
 from fractions import Fraction
 
@@ -169,6 +170,24 @@ def test_films_of_phones_are_turned_upright(segmenter, tmp_path, rotation):
         aspect = out.streams.video[0].sample_aspect_ratio
         assert next(out.decode(video=0)).rotation == 0
     assert aspect == (Fraction(4, 3) if rotation == 180 else Fraction(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [((-1, 0, 0, 1), square(0)[:, ::-1]), ((1, 0, 0, -1), square(0)[::-1]), ((0, 1, 1, 0), square(0).swapaxes(0, 1))],
+)
+def test_films_that_are_stored_mirrored(segmenter, tmp_path, matrix, expected):
+    """A rotation alone cannot say it; the matrix is in the header of the track, in 16.16 fixed point."""
+    source = make_film(tmp_path / "in.mp4", [square(0)] * 3)
+    content = bytearray(source.read_bytes())
+    start = content.index(b"tkhd") + 44
+    a, b, c, d = (value * 2**16 for value in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
+    source.write_bytes(content)
+    predict_video(segmenter, source, tmp_path / "out.mp4", show="mask")
+    shown = pictures(tmp_path / "out.mp4")[0]
+    assert shown.shape == expected.shape
+    assert np.abs(shown.astype(int) - expected).mean() < 15
 
 
 def test_an_odd_size_grows_by_one(segmenter, tmp_path):

@@ -6,20 +6,27 @@ A command imports what it needs when it runs, so that ``--help`` is instant.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import warnings
 
 # Importing them adds their commands.
 from figureground.cli import calibrate, compare, data, evaluate, export, models, predict, train  # noqa: F401
 from figureground.cli.common import app, reporting_errors
 
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 __all__ = ["app", "main", "reporting_errors"]
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command. To be told to end is like Ctrl-C: what is being written is finished or taken away."""
+    for number in ENDINGS:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
     # Pillow keeps a photo in blocks of 16 MB, which the C library may hold back when they are freed; larger ones it
     # returns. This has to be said before Pillow is imported.
     os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files; those that cannot be read are named
     debug = "--debug" in sys.argv
     with reporting_errors(debug):
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

@@ -98,7 +98,7 @@ def predict(
 
     if max_pixels is not None:
         limit_pixels(max_pixels)
-    refuse_existing(json_file, overwrite)
+    _check_places(output, json_file, overwrite)
     models, sources = _told_apart(inputs or [], model or [], list_file)
     kinds = save.replace(" ", "").split(",")
     if background and "cutout" not in kinds:
@@ -108,6 +108,8 @@ def predict(
     changes = {key: value for key, value in given.items() if value is not None}
     load = _Load(models, engine, tta, tile or [], changes)
     if sources == [STDIN]:
+        if json_file or output != DEFAULT_OUTPUT:
+            raise UsageError(f"{STDIN} is one photo whose picture goes to stdout; leave out --output and --json")
         _from_stdin(load(1), kinds, behind)
         return
     films, jobs = _films_and_photos(sources, output)
@@ -115,9 +117,12 @@ def predict(
         raise UsageError(f"{output} names one film, but more was asked for; expected a folder as --output")
     if json_file and not jobs:
         raise UsageError(f"{json_file} is about photos, and only films were given; leave out --json")
-    well = [_film(load(), film, output, kinds, behind, smoothing, overwrite) for film in films]
-    if jobs:
-        well.append(_photos(load, jobs, Shelf(output, kinds, behind), overwrite, json_file))
+    shelf = Shelf(output, kinds, behind) if jobs else None
+    named = not jobs or any(Path(source).suffix.lower() in VIDEO_SUFFIXES for source in sources)
+    shown = _shown_in_films(kinds, named) if films else []
+    well = [_film(load(), film, output, shown, behind, smoothing, overwrite) for film in films]
+    if shelf:
+        well.append(_photos(load, jobs, shelf, overwrite, json_file))
     if not all(well):
         raise typer.Exit(1)
 
@@ -153,6 +158,42 @@ def _refuse_missing_model(first: str) -> None:
             f"{path}: no such model, photo or folder; models are run folders, bundles and "
             f"names: {', '.join(PRETRAINED)}"
         )
+
+
+def _shown_in_films(kinds: Sequence[str], named: bool) -> list[str]:
+    """What films can show of what was asked for; it must be all where a film was ``named``, not found among photos."""
+    from figureground.prediction.video import SHOWN
+
+    others = [kind for kind in kinds if kind not in SHOWN]
+    if others and named:
+        raise UsageError(f"a film cannot show {', '.join(others)}; expected some of: {', '.join(SHOWN)}")
+    if others:
+        typer.echo(f"films are made without {', '.join(others)}, which they cannot show", err=True)
+    return [kind for kind in kinds if kind in SHOWN]
+
+
+def _check_places(output: Path, json_file: Path | None, overwrite: bool) -> None:
+    """End before any work is done if results cannot go where they are to."""
+    from figureground.images import IMAGE_SUFFIXES
+
+    if not _is_summary(json_file):  # that of the same batch is replaced when it goes on
+        refuse_existing(json_file, overwrite)
+    if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
+        raise UsageError(
+            f"{output} is the name of a picture, results go into a folder; for a single one: "
+            f"figureground predict - < PHOTO > {output}"
+        )
+
+
+def _is_summary(path: Path | None) -> bool:
+    """Whether this is the ``--json`` of a batch."""
+    import json
+
+    try:
+        found = json.loads(path.read_text()) if path else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"model", "engine", "images"} <= found.keys()
 
 
 class _Load:
@@ -228,6 +269,8 @@ def _film(
             continue
         try:
             typer.echo(_film_of_kind(segmenter, film.source, target, kind, background, smoothing, overwrite))
+        except UsageError:
+            raise
         except FiguregroundError as error:
             typer.echo(f"skipped: {error}", err=True)
             well = False
@@ -270,12 +313,16 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     few = len(jobs) <= FEW
     judge = few or json_file is not None
     done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=judge)
-    with closing(done), bar:
-        for outcome in done:
-            outcomes.append(outcome)
-            bar.update()
-            if outcome.status == "failed":
-                bar.write(f"skipped: {outcome.message}", file=sys.stderr)
+    try:
+        with closing(done), bar:
+            for outcome in done:
+                outcomes.append(outcome)
+                bar.update()
+                if outcome.status == "failed":
+                    bar.write(f"skipped: {outcome.message}", file=sys.stderr)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos; the same command goes on", err=True)
+        raise
     segmenter = load()
     counted: Counter[str] = Counter(outcome.status for outcome in outcomes)
     seconds = time.perf_counter() - start

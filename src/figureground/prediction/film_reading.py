@@ -123,7 +123,7 @@ class Film:
 
     def _meet(self, first: VideoFrame) -> None:
         """Take from the first frame what the container's header does not tell."""
-        if _quarters(first) % 2:
+        if lies(_matrix(first)):
             self.pixel_aspect = 1 / self.pixel_aspect
         if first.color_trc in HDR:
             self.note("an HDR film: its light is not converted, so colours will look pale")
@@ -133,7 +133,7 @@ class Film:
         time = self.end if decoded.pts is None else seconds(decoded.pts, decoded.time_base) - self.start
         self.count += 1
         self.end = time + duration
-        return Frame(np.ascontiguousarray(np.rot90(_rgb(decoded), _quarters(decoded))), time, duration)
+        return Frame(np.ascontiguousarray(upright(_rgb(decoded), _matrix(decoded))), time, duration)
 
 
 def seconds(ticks: int, clock: Fraction | None) -> Fraction:
@@ -141,9 +141,27 @@ def seconds(ticks: int, clock: Fraction | None) -> Fraction:
     return ticks * Fraction(clock or 0)
 
 
-def _quarters(frame: VideoFrame) -> int:
-    """Quarter turns counterclockwise, as rot90 counts them, that make a frame upright."""
-    return round(frame.rotation / 90)
+def _matrix(frame: VideoFrame) -> NDArray[np.int32]:
+    """The display matrix (2, 2) of a frame: how what is right and what is down in it are shown, as (right, down) each.
+
+    Of the nine numbers that FFmpeg hands on (a, b, u, c, d, v, x, y, w) they are (a, b) and (c, d).
+    """
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stub is too narrow
+    return np.eye(2, dtype=np.int32) if data is None else np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2]
+
+
+def lies(matrix: NDArray[np.int32]) -> bool:
+    """Whether a display matrix (2, 2) exchanges height and width."""
+    return bool(abs(matrix[0, 1]) > abs(matrix[0, 0]))
+
+
+def upright(image: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """An image (H, W, 3) turned and mirrored as a display matrix (2, 2) says, to the nearest quarter of a turn."""
+    if lies(matrix):
+        image, matrix = image.swapaxes(0, 1), matrix[::-1]  # right is shown as down: exchange both, then mirror
+    return image[:: -1 if matrix[1, 1] < 0 else 1, :: -1 if matrix[0, 0] < 0 else 1]
 
 
 def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:

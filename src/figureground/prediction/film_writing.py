@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.images import replacing
 from figureground.prediction.film_reading import Film, Frame, open_container, packets, seconds
 
@@ -59,10 +59,10 @@ def check_target(path: Path) -> None:
     """See that a film can be written under this name.
 
     Raises:
-        FiguregroundError: the suffix is of no format that is written.
+        UsageError: the suffix is of no format that is written.
     """
     if path.suffix.lower() not in WRITABLE_FORMATS:
-        raise FiguregroundError(
+        raise UsageError(
             f"{path} is no name of a film that can be written; it must end in one of: {', '.join(WRITABLE_FORMATS)}"
         )
 

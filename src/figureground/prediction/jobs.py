@@ -28,14 +28,15 @@ def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: b
     Sub-folders are kept. Photos of different folders that would have the same name get their folder's name before it.
 
     Args:
-        inputs: files and folders. A file that is missing is a job too, which will fail, unless all are missing.
+        inputs: files and folders. A file that is missing is a job too, which will fail, unless one is required and
+            all are missing.
         output: where the results go; what lies there is no photo, though it may be inside a folder of photos.
         required: that there is one.
 
     Raises:
         FiguregroundError: no input exists, there is no photo in any, or the results would lie among photos.
     """
-    if not any(path.exists() for path in inputs):
+    if required and not any(path.exists() for path in inputs):
         raise FiguregroundError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
     found = _found(inputs, output, IMAGE_SUFFIXES)
     if required and not found:
@@ -82,10 +83,13 @@ def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Ite
             f"the results would lie among the photos of {folder}, and next time be taken for photos; "
             f"expected another folder, such as {folder / 'masks'}"
         )
+    around = results is not None and results in folder.resolve().parents  # it was named although it lies there
     for path in files_below(folder):
-        if path.suffix.lower() in suffixes and path.is_file():
+        if path.suffix.lower() in suffixes and (
+            path.is_file() or not path.exists()
+        ):  # a broken link is a job that fails
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if not hidden and results not in path.resolve().parents:
+            if not hidden and (around or results not in path.resolve().parents):
                 yield path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,5 +57,7 @@ def is_model(source: str) -> bool:
     That is a bundle by its suffix, a run folder by what it holds, or a name of ``PRETRAINED`` unless photos have it.
     """
     path = Path(source)
-    is_bundle = path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt") or (path / BUNDLE_IN_RUN).is_file()
+    is_bundle = path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt")
+    with suppress(PermissionError):  # not a run that could be read; what it is instead is for others to say
+        is_bundle = is_bundle or (path / BUNDLE_IN_RUN).is_file()
     return is_bundle or (source in PRETRAINED and not path.exists())

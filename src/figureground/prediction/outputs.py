@@ -13,7 +13,7 @@ from PIL import Image
 
 from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import UsageError
-from figureground.images import strips, write_grey, write_image
+from figureground.images import read_image, strips, write_grey, write_image
 from figureground.prediction.cutout import Background, backdrop, blended, cutout_bands, parse_background
 from figureground.prediction.matting import Rows
 from figureground.prediction.polygons import Polygon, find_polygons
@@ -84,17 +84,20 @@ class Prediction:
             picture.paste(Image.fromarray(lay_over(self.image[rows], self.mask[rows])), (0, rows.start))
         return picture
 
-    def cutout(self, background: Background | str | None = None) -> Image.Image:
+    def cutout(self, background: Background | str | Path | Image.Image | None = None) -> Image.Image:
         """The figure with a soft edge, RGBA, or RGB on a background.
 
         Args:
-            background: a colour triple, an image (H, W, 3) uint8, or text: ``white``, ``#rrggbb`` or a picture file.
+            background: a colour triple, an image (H, W, 3) uint8 or of PIL, a picture file, or text: ``white``,
+                ``#rrggbb`` or a picture file.
 
         Raises:
             FiguregroundError: a background that is none of these.
         """
         if isinstance(background, str):
             background = parse_background(background)
+        elif isinstance(background, Path | Image.Image):
+            background = read_image(background)
         height, width, _ = self.image.shape
         behind = None if background is None else backdrop(background, height, width)
         picture = Image.new("RGBA" if behind is None else "RGB", (width, height))

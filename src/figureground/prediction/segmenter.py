@@ -87,17 +87,23 @@ class Segmenter:
         """The figure in one photo, or, for a list or an iterator, in each as it is asked for.
 
         Args:
-            source: a file, its bytes, a PIL image or an array (H, W, 3) uint8; or several of these.
+            source: a file, its bytes, a PIL image or an array (H, W, 3) uint8; or several of these. Up to eight of
+                several are held at once, arrays as copies, so that a camera may use its buffer again.
 
         Raises:
             FiguregroundError: a photo that cannot be read, with its name.
         """
         if isinstance(source, str | Path | bytes | Image.Image | np.ndarray):
             return next(self._stream([source]))
+        if hasattr(source, "read") or not isinstance(source, Iterable) or isinstance(source, bytearray | memoryview):
+            raise FiguregroundError(
+                f"a photo was given as {type(source).__name__}; expected a file's name, bytes, a PIL image, an array "
+                "(H, W, 3) uint8, or several of these"
+            )
         return self._stream(source)
 
     def _stream(self, sources: Iterable[ImageSource]) -> Iterator[Prediction]:
-        for images in _chunks(map(read_image, sources)):
+        for images in _chunks(sources):
             maps = self.logit_maps(images)
             while images:  # each is let go before the next is made: photos can be large
                 yield self.prediction(images.pop(0), maps.pop(0))
@@ -117,12 +123,18 @@ class Segmenter:
         return np.stack([resized(logits, *self.preprocessing.size) for logits in self.logit_maps(images)])
 
 
-def _chunks(images: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
-    """As many photos at once as make a batch, fewer where they are large."""
+def _chunks(sources: Iterable[ImageSource]) -> Iterator[list[NDArray[np.uint8]]]:
+    """As many photos at once as make a batch, fewer where they are large, or before one that cannot be read."""
     chunk: list[NDArray[np.uint8]] = []
     pixels = 0
-    for image in images:
-        chunk.append(image)
+    for source in sources:
+        try:
+            image = read_image(source)
+        except FiguregroundError:
+            if chunk:
+                yield chunk
+            raise
+        chunk.append(image.copy() if image is source else image)
         pixels += image.shape[0] * image.shape[1]
         if len(chunk) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE:
             yield chunk

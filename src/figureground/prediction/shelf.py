@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,10 @@ class Shelf:
             return []
         records = []
         for line in self._records.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:  # cut short by a killed process
-                continue
+            with suppress(json.JSONDecodeError):  # cut short by a killed process
+                record = json.loads(line)
+                if isinstance(record, dict):
+                    records.append(record)
         return records
 
 

@@ -23,6 +23,7 @@ from figureground.prediction.segmenter import Segmenter
 __all__ = ["VIDEO_SUFFIXES", "Show", "VideoSummary", "predict_video", "smooth"]
 
 Show: TypeAlias = Literal["overlay", "mask", "cutout"]
+SHOWN: tuple[str, ...] = get_args(Show)
 GREEN = (0, 255, 0)
 SCENE_CUT = 30.0
 """Mean absolute difference of two neighbouring frames, of 255 levels, above which a new scene begins."""
@@ -92,10 +93,10 @@ def predict_video(
 
 def _check(source: Path, target: Path, show: str, smoothing: float, overwrite: bool) -> None:
     check_target(target)
-    if show not in get_args(Show):
-        raise UsageError(f"a film cannot show {show!r}; expected one of: {', '.join(get_args(Show))}")
+    if show not in SHOWN:
+        raise UsageError(f"a film cannot show {show!r}; expected one of: {', '.join(SHOWN)}")
     if not 0 <= smoothing < 1:
-        raise FiguregroundError(f"smoothing is {smoothing}; expected at least 0 (off) and below 1")
+        raise UsageError(f"smoothing is {smoothing}; expected at least 0 (off) and below 1")
     if target.exists() and source.exists() and target.samefile(source):
         raise FiguregroundError(f"{target} is the film itself; choose another name")
     if target.exists() and not overwrite:

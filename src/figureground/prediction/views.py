@@ -33,7 +33,7 @@ class Views:
     """Multiples of the network's size at which it sees the photo; above 1 in overlapping tiles of its size."""
 
     def __post_init__(self) -> None:
-        if not self.scales or not all(scale >= 1 for scale in self.scales):
+        if not self.scales or not all(1 <= scale < math.inf for scale in self.scales):
             raise UsageError(f"scales are {self.scales}; expected numbers from 1, such as 1 and 2")
 
 
