@@ -107,6 +107,7 @@ def train(
     }  # fmt: skip
     changes = _given(settings)
     with needs("train"):
+        from figureground.evaluation.run import open_split
         from figureground.training import free_folder
         from figureground.training import resume as resume_run
         from figureground.training import train as train_run
@@ -120,6 +121,7 @@ def train(
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
         train_config = _train_config(str(config or recipe or DEFAULT_RECIPE), changes)
+        open_split(train_config.data, "test")  # before hours are spent: the best model is scored on it
         folder = output / name if name else free_folder(output, train_config.model.name)
         _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), progress)
 
