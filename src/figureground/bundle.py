@@ -101,7 +101,11 @@ def bundle_path(source: str | Path) -> Path:
 
 
 def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleInfo) -> None:
-    """Write a bundle beside ``path`` and rename it into place."""
+    """Write a bundle beside ``path`` and rename it into place.
+
+    Raises:
+        FiguregroundError: the folder cannot be written to, or the disk is full.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -114,7 +118,11 @@ def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleIn
 
 
 def replace_info(path: Path, info: BundleInfo) -> None:
-    """Give a ``.safetensors`` bundle other metadata; its weights stay."""
+    """Give a ``.safetensors`` bundle other metadata; its weights stay.
+
+    Raises:
+        FiguregroundError: it cannot be read, or not be written.
+    """
     write_bundle(path, read_tensors(path), info)
 
 
@@ -151,7 +159,11 @@ def parse_info(text: str, where: str) -> BundleInfo:
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The weights of a ``.safetensors`` bundle by name."""
+    """The weights of a ``.safetensors`` bundle by name.
+
+    Raises:
+        FiguregroundError: missing, damaged, or another kind of file.
+    """
     with _open(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 

@@ -21,7 +21,6 @@ from figureground.errors import FiguregroundError
 
 T = TypeVar("T")
 Foreground = Literal["foreground", "background", "ignore"]
-FOREGROUND_POLICIES: tuple[str, ...] = get_args(Foreground)
 
 
 def require(condition: bool, message: str) -> None:

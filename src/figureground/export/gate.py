@@ -35,7 +35,7 @@ class Comparison:
     largest_difference: float
     """Of a pixel's probability."""
     milliseconds: float
-    """Of the network, for each image, in batches."""
+    """Of the network and the normalisation before it, for each image, in batches."""
 
 
 @dataclass
