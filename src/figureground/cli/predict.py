@@ -85,7 +85,7 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make anew what is there.", rich_help_panel=RESULTS)
     ] = False,
-    smoothing: Annotated[float, typer.Option(help="Weight of earlier frames, 0 to below 1.", rich_help_panel=FILMS)] = 0.0,
+    smoothing: Annotated[float, typer.Option(help="Weight of earlier frames, below 1.", rich_help_panel=FILMS)] = 0.0,
 ) -> None:
     """Find the figure in photos and films: masks, overlays, cut-outs, at each photo's own size.
 
