@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from figureground.bundle import BundleInfo, DataSummary, parse_info, read_info, read_tensors, write_bundle
+from figureground.bundle import (
+    BUNDLE_IN_RUN,
+    BundleInfo,
+    DataSummary,
+    bundle_path,
+    parse_info,
+    read_info,
+    read_tensors,
+    write_bundle,
+)
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
 from figureground.errors import FiguregroundError
 
@@ -118,3 +127,17 @@ def test_other_metadata_is_refused(tmp_path, metadata, words):
 
 def test_info_from_json_text():
     assert parse_info(json.dumps(plain(INFO)), "cat.onnx") == INFO
+
+
+def test_a_link_to_a_bundle_keeps_its_name(tmp_path):
+    """Stores of models keep the content under its checksum, and the name as a link to it."""
+    (tmp_path / "4f5e").write_bytes(b"")
+    (tmp_path / "cat.onnx").symlink_to("4f5e")
+    assert bundle_path(tmp_path / "cat.onnx") == tmp_path / "cat.onnx"
+
+
+def test_a_link_to_a_run_is_followed(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / BUNDLE_IN_RUN).touch()
+    (tmp_path / "latest").symlink_to("a")
+    assert bundle_path(tmp_path / "latest") == tmp_path / "a" / BUNDLE_IN_RUN

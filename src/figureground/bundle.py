@@ -68,7 +68,7 @@ class BundleInfo:
 
 def followed(folder: Path) -> Path:
     """What a link to a run, such as ``runs/latest``, points to now: by the end of a long command it may be another."""
-    return folder.parent / folder.readlink() if folder.is_symlink() else folder
+    return folder.parent / folder.readlink() if folder.is_symlink() and folder.is_dir() else folder
 
 
 def bundle_path(source: str | Path) -> Path:

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 from PIL import Image
 
@@ -35,6 +37,10 @@ def test_results_inside_the_folder_of_photos_are_no_photos(photos):
 
 def test_photos_that_were_named_although_they_lie_below_the_results(photos):
     assert names(find_jobs([photos / "sub"], photos)) == ["a", "deep/b"]
+    (photos / "sub" / "sub").mkdir()
+    shutil.copy(photos / "a.jpg", photos / "sub" / "sub" / "c.jpg")
+    with pytest.raises(FiguregroundError, match=r"results would lie among the photos \(.*sub/c\)"):
+        find_jobs([photos / "sub"], photos)
 
 
 def test_a_link_to_nothing_is_a_job_that_will_fail(photos):

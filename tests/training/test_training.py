@@ -119,7 +119,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, config
 @pytest.mark.parametrize("batch", [0, 3])  # Lightning itself ends a run behind a batch that is not the last
 @pytest.mark.parametrize("epoch", [1, 2])  # of three, from 0
 def test_an_interruption_in_validation_is_resumed(tmp_path, monkeypatch, number, batch, epoch):
-    config = replace(STRONG, data=DataConfig("synthetic:n=160,size=64", cache="off"), epochs=3)
+    config = replace(STRONG, data=DataConfig("synthetic:n=160,size=32", cache="off"), epochs=3)
+    whole = train(config, tmp_path / "whole")
     original, before = module_file.SegmentationModule.validation_step, signal.getsignal(number)
 
     def interrupting(self, given, batch_index):
@@ -135,7 +136,7 @@ def test_an_interruption_in_validation_is_resumed(tmp_path, monkeypatch, number,
     assert signal.getsignal(number) == before
     resumed = resume(tmp_path / "run")
     assert not resumed.interrupted
-    assert [row.epoch for row in resumed.rows] == [1, 2, 3]
+    assert without_seconds(resumed.folder) == without_seconds(whole.folder)
 
 
 def test_a_training_that_fails_gives_the_signals_back(tmp_path):
@@ -156,6 +157,11 @@ def test_latest_is_followed_when_a_run_is_resumed(tmp_path):
     train(replace(TINY, epochs=1), tmp_path / "a")
     assert (tmp_path / "latest").resolve() == (tmp_path / "a").resolve()
     assert resume(tmp_path / "latest").folder == tmp_path / "a"
+    train(replace(TINY, epochs=1), tmp_path / "b")
+    assert (tmp_path / "latest").resolve() == (tmp_path / "b").resolve()
+    assert train(replace(TINY, epochs=1), tmp_path / "latest", overwrite=True).folder == tmp_path / "b"
+    assert (tmp_path / "latest").resolve() == (tmp_path / "b").resolve()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "latest"]
 
 
 def test_two_runs_that_start_together_do_not_share_a_folder(tmp_path, monkeypatch):
@@ -168,6 +174,20 @@ def test_two_runs_that_start_together_do_not_share_a_folder(tmp_path, monkeypatc
 
     monkeypatch.setattr(run_file, "_open_datasets", slow)
     train(replace(TINY, epochs=1), tmp_path / "a")
+
+
+def test_two_runs_of_one_name_that_start_together(tmp_path, monkeypatch):
+    opened = run_file._open_datasets
+
+    def late(config, progress):
+        monkeypatch.setattr(run_file, "_open_datasets", opened)
+        train(replace(TINY, epochs=1), tmp_path / "a")
+        return opened(config, progress)
+
+    monkeypatch.setattr(run_file, "_open_datasets", late)
+    with pytest.raises(FiguregroundError, match=r"a exists; choose another --name"):
+        train(replace(TINY, epochs=2), tmp_path / "a")
+    assert len(rows(tmp_path / "a")) == 1
 
 
 def test_a_folder_that_was_made_for_nothing_is_gone_again(tmp_path):

@@ -120,6 +120,7 @@ def predict(
     shelf = Shelf(output, kinds, behind) if jobs else None
     named = not jobs or any(Path(source).suffix.lower() in VIDEO_SUFFIXES for source in sources)
     shown = _shown_in_films(kinds, named) if films else []
+    films = films if shown else []
     well = [_film(load(), film, output, shown, behind, smoothing, overwrite) for film in films]
     if shelf:
         well.append(_photos(load, jobs, shelf, overwrite, json_file))
@@ -167,21 +168,24 @@ def _shown_in_films(kinds: Sequence[str], named: bool) -> list[str]:
     others = [kind for kind in kinds if kind not in SHOWN]
     if others and named:
         raise UsageError(f"a film cannot show {', '.join(others)}; expected some of: {', '.join(SHOWN)}")
+    shown = [kind for kind in kinds if kind in SHOWN]
     if others:
-        typer.echo(f"films are made without {', '.join(others)}, which they cannot show", err=True)
-    return [kind for kind in kinds if kind in SHOWN]
+        typer.echo(
+            f"films are {'made without' if shown else 'left out: they cannot show'} {', '.join(others)}", err=True
+        )
+    return shown
 
 
 def _check_places(output: Path, json_file: Path | None, overwrite: bool) -> None:
     """End before any work is done if results cannot go where they are to."""
     from figureground.images import IMAGE_SUFFIXES
 
-    if not _is_summary(json_file):  # that of the same batch is replaced when it goes on
+    if not _is_summary(json_file):  # a batch that goes on replaces its own
         refuse_existing(json_file, overwrite)
     if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
         raise UsageError(
             f"{output} is the name of a picture, results go into a folder; for a single one: "
-            f"figureground predict - < PHOTO > {output}"
+            f"figureground predict - < PHOTO > {output.with_suffix('.png')}"
         )
 
 
@@ -190,8 +194,8 @@ def _is_summary(path: Path | None) -> bool:
     import json
 
     try:
-        found = json.loads(path.read_text()) if path else None
-    except (OSError, ValueError):
+        found = json.loads(path.read_text()) if path and path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"model", "engine", "images"} <= found.keys()
 
@@ -321,7 +325,8 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
                 if outcome.status == "failed":
                     bar.write(f"skipped: {outcome.message}", file=sys.stderr)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos; the same command goes on", err=True)
+        onwards = "" if overwrite else "; the same command goes on"
+        typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos{onwards}", err=True)
         raise
     segmenter = load()
     counted: Counter[str] = Counter(outcome.status for outcome in outcomes)

@@ -39,11 +39,26 @@ def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: b
     if required and not any(path.exists() for path in inputs):
         raise FiguregroundError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
     found = _found(inputs, output, IMAGE_SUFFIXES)
+    jobs = _named(found)
+    _refuse_results_among_photos(jobs, inputs, output)
     if required and not found:
         raise FiguregroundError(
             f"no photo in {', '.join(map(str, inputs))}; expected files of: {', '.join(IMAGE_SUFFIXES)}"
         )
-    return _named(found)
+    return jobs
+
+
+def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], output: Path | None) -> None:
+    """Of folders that lie below the results: these may be put into one of them, and be photos the next time."""
+    if output is None:
+        return
+    searched = [path.resolve() for path in inputs if path.is_dir() and output.resolve() in path.resolve().parents]
+    for job in jobs:
+        if any(folder in (output / job.name).resolve().parents for folder in searched):
+            raise FiguregroundError(
+                f"the results would lie among the photos ({output / job.name}), and next time be taken for photos; "
+                f"expected another folder, such as {output / 'masks'}"
+            )
 
 
 def find_films(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> list[Job]:

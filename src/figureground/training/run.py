@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -63,8 +62,10 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
         progress: show progress bars.
 
     Raises:
-        FiguregroundError: the data cannot be read, the folder is taken, the loss diverges, the disk is full.
+        FiguregroundError: the data cannot be read, the folder is taken, what shall be replaced is no run, the loss
+            diverges, the disk is full.
     """
+    folder = followed(folder)
     if folder.is_file():
         raise FiguregroundError(f"{folder} is a file; expected a folder for the run")
     _refuse_taken(folder, overwrite)
@@ -107,15 +108,16 @@ def _claimed(folder: Path) -> Iterator[None]:
     there = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=there)
-    except FileExistsError:
-        raise FiguregroundError(f"{folder} was just taken by another run; choose another --name") from None
     except OSError as error:
+        if folder.is_dir():
+            raise FiguregroundError(f"{folder} was just taken by another run; choose another --name") from None
         raise FiguregroundError(f"{folder} cannot be made ({error.strerror}); choose another with --output") from error
     try:
         yield
     except BaseException:
         if not there:
-            folder.rmdir()
+            with suppress(OSError):  # the cache may be in it
+                folder.rmdir()
         raise
 
 
@@ -137,14 +139,15 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
 def _empty_folder(folder: Path, overwrite: bool) -> None:
     """Nothing in the run's folder, and ``latest`` beside it that points there."""
     _refuse_taken(folder, overwrite)
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if folder.is_dir():
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
     latest = folder.parent / "latest"
     if latest.is_symlink() or not latest.exists():
-        link = folder.parent / f".latest-{os.getpid()}"
         with suppress(OSError):  # a convenience, which some file systems do not have
-            link.symlink_to(folder.name)
-            link.replace(latest)
+            latest.unlink(missing_ok=True)
+            latest.symlink_to(folder.name)
 
 
 def _fit(

@@ -134,7 +134,7 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
     they would be ten times as long (van Laarhoven, "L2 Regularization versus Batch and Weight Normalization", 2017).
 
     Args:
-        network: of the same kind, with any weights.
+        network: a new one of the same kind, as it was initialised.
         layers: as ``exported_layers`` gives them for this network.
         images: a batch (N, 3, H, W), normalised.
     """

@@ -15,6 +15,8 @@ with privately():
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+onnxruntime.disable_telemetry_events()  # on Windows, where the variable that `privately` sets is not read
+
 REFUSALS = (
     state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
     state.RuntimeException, UnicodeDecodeError,  # the last of a message that quotes a damaged name
