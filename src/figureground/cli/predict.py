@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from figureground.cli.common import app, needs, options, refuse_existing
+from figureground.cli.films import predict_film, shown_in_films
 from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def predict(
 
     if max_pixels is not None:
         limit_pixels(max_pixels)
-    _check_places(output, json_file, overwrite)
     models, sources = _told_apart(inputs or [], model or [], list_file)
+    _check_places(sources, output, json_file, overwrite)
     kinds = save.replace(" ", "").split(",")
     if background and "cutout" not in kinds:
         raise UsageError(f"--background is for cut-outs, and {save} was asked for; add --save cutout")
@@ -108,8 +109,6 @@ def predict(
     changes = {key: value for key, value in given.items() if value is not None}
     load = _Load(models, engine, tta, tile or [], changes)
     if sources == [STDIN]:
-        if json_file or output != DEFAULT_OUTPUT:
-            raise UsageError(f"{STDIN} is one photo whose picture goes to stdout; leave out --output and --json")
         _from_stdin(load(1), kinds, behind)
         return
     films, jobs = _films_and_photos(sources, output)
@@ -118,10 +117,8 @@ def predict(
     if json_file and not jobs:
         raise UsageError(f"{json_file} is about photos, and only films were given; leave out --json")
     shelf = Shelf(output, kinds, behind) if jobs else None
-    named = not jobs or any(Path(source).suffix.lower() in VIDEO_SUFFIXES for source in sources)
-    shown = _shown_in_films(kinds, named) if films else []
-    films = films if shown else []
-    well = [_film(load(), film, output, shown, behind, smoothing, overwrite) for film in films]
+    shown = shown_in_films(kinds, sources, alone=not jobs) if films else []
+    well = [predict_film(load(), film, output, shown, behind, smoothing, overwrite) for film in films if shown]
     if shelf:
         well.append(_photos(load, jobs, shelf, overwrite, json_file))
     if not all(well):
@@ -161,22 +158,7 @@ def _refuse_missing_model(first: str) -> None:
         )
 
 
-def _shown_in_films(kinds: Sequence[str], named: bool) -> list[str]:
-    """What films can show of what was asked for; it must be all where a film was ``named``, not found among photos."""
-    from figureground.prediction.video import SHOWN
-
-    others = [kind for kind in kinds if kind not in SHOWN]
-    if others and named:
-        raise UsageError(f"a film cannot show {', '.join(others)}; expected some of: {', '.join(SHOWN)}")
-    shown = [kind for kind in kinds if kind in SHOWN]
-    if others:
-        typer.echo(
-            f"films are {'made without' if shown else 'left out: they cannot show'} {', '.join(others)}", err=True
-        )
-    return shown
-
-
-def _check_places(output: Path, json_file: Path | None, overwrite: bool) -> None:
+def _check_places(sources: Sequence[str], output: Path, json_file: Path | None, overwrite: bool) -> None:
     """End before any work is done if results cannot go where they are to."""
     from figureground.images import IMAGE_SUFFIXES
 
@@ -187,6 +169,8 @@ def _check_places(output: Path, json_file: Path | None, overwrite: bool) -> None
             f"{output} is the name of a picture, results go into a folder; for a single one: "
             f"figureground predict - < PHOTO > {output.with_suffix('.png')}"
         )
+    if sources == [STDIN] and (json_file or output != DEFAULT_OUTPUT):
+        raise UsageError(f"{STDIN} is one photo whose picture goes to stdout; leave out --output and --json")
 
 
 def _is_summary(path: Path | None) -> bool:
@@ -250,58 +234,6 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
     photo = sys.stdin.buffer.read()
     picture = segmenter.predict(photo).picture(kinds[0], background)
     sys.stdout.buffer.write(encode_image(picture, read_profile(photo) if kinds[0] in COLOURED else None))
-
-
-def _film(
-    segmenter: Segmenter,
-    film: Job,
-    output: Path,
-    kinds: Sequence[str],
-    background: Background | None,
-    smoothing: float,
-    overwrite: bool,
-) -> bool:
-    """A film of each kind that was asked for; whether all went well."""
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
-
-    one = output.suffix.lower() in VIDEO_SUFFIXES
-    well = True
-    for kind in kinds:
-        target = output if one else output / f"{film.name}{f'-{kind}' if len(kinds) > 1 else ''}.mp4"
-        if target.exists() and not overwrite and target.resolve() != film.source.resolve():
-            typer.echo(f"{target} was there (--overwrite replaces it)")
-            continue
-        try:
-            typer.echo(_film_of_kind(segmenter, film.source, target, kind, background, smoothing, overwrite))
-        except UsageError:
-            raise
-        except FiguregroundError as error:
-            typer.echo(f"skipped: {error}", err=True)
-            well = False
-    return well
-
-
-def _film_of_kind(
-    segmenter: Segmenter,
-    film: Path,
-    target: Path,
-    kind: str,
-    background: Background | None,
-    smoothing: float,
-    overwrite: bool,
-) -> str:
-    with needs("video"):
-        from figureground.prediction.video import GREEN, predict_video
-
-        summary = predict_video(
-            segmenter, film, target, show=kind,  # type: ignore[arg-type]  # checked there
-            background=GREEN if background is None else background,
-            smoothing=smoothing, progress=sys.stderr.isatty(), overwrite=overwrite,
-        )  # fmt: skip
-    return (
-        f"{target}: {summary.frames} frames of {summary.width}×{summary.height}, "
-        f"{summary.real_time_factor:.2f} seconds for a second of film ({segmenter.engine})"
-    )
 
 
 def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, json_file: Path | None) -> bool:
