@@ -29,7 +29,7 @@ ALLOWED = {
     "prediction": {"preprocessing", "bundle", "config", "models", "pretrained"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
     "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "config"} | LEAVES,
-    "training": {"data", "models", "losses", "metrics", "bundle", "config", "preprocessing"} | LEAVES,
+    "training": {"data", "models", "losses", "metrics", "bundle", "config", "preprocessing", "prediction"} | LEAVES,
 }
 TOP = {"__init__", "cli", "demo", "lab_report"}  # may import everything
 TORCH_FREE = {

@@ -162,6 +162,10 @@ class TrainConfig:
     warmup: float = 0.0
     """Share of all steps in which the learning rate rises (``one_cycle`` and ``cosine``)."""
     loss: Literal["bce", "bce_dice"] = "bce"
+    teachers: tuple[str, ...] = ()
+    """Models (run folders, bundles, exported files, names) to learn from besides the masks; of several the mean."""
+    teacher_share: float = 0.4
+    """How much the teachers' probabilities count, the rest being the mask: below one half the mask decides."""
     augmentation: Literal["none", "report", "strong", "heavy"] = "report"
     copy_paste: float = 0.0
     """Share of the training images onto which the figure of another one is pasted."""
@@ -195,9 +199,9 @@ class TrainConfig:
         require(self.clip is None or self.clip > 0, f"clip is {self.clip}; expected a number above 0")
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; expected 0 or above")
         require(0 <= self.warmup < 1, f"warmup is {self.warmup}; expected a share of the steps, 0 to 1")
-        for name in ("copy_paste", "negatives"):
+        for name, whole in (("copy_paste", "images"), ("negatives", "images"), ("teacher_share", "truth")):
             share = getattr(self, name)
-            require(0 <= share <= 1, f"{name} is {share}; expected a share of the images, 0 to 1")
+            require(0 <= share <= 1, f"{name} is {share}; expected a share of the {whole}, 0 to 1")
         if self.ema_decay is not None:
             require(0 < self.ema_decay < 1, f"ema_decay is {self.ema_decay}; expected a number between 0 and 1")
         ends = [phase.until for phase in self.phases]

@@ -1,4 +1,4 @@
-"""Losses of logits (B, 1, H, W) against label maps (B, H, W) uint8; pixels that are left out have no weight."""
+"""Losses of logits (B, 1, H, W) against soft labels (B, H, W) uint8; pixels that are left out have no weight."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-from figureground.labels import FIGURE, LEFT_OUT
+from figureground.labels import LEFT_OUT, SOFT_FIGURE
 
 
 def bce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def soft_dice(logits: Tensor, labels: Tensor) -> Tensor:
     figure, kept = _figure_and_kept(labels)
     probability = logits.float().sigmoid() * kept
     overlap = (probability * figure).sum((1, 2, 3))
-    total = probability.sum((1, 2, 3)) + (figure * kept).sum((1, 2, 3))
+    total = probability.sum((1, 2, 3)) + figure.sum((1, 2, 3))
     return (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 
@@ -35,9 +35,10 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _figure_and_kept(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Two float maps (B, 1, H, W): where the figure is, and where pixels count."""
+    """Two float maps (B, 1, H, W): how far a pixel is figure, 0 to 1, and where pixels count."""
     labels = labels.unsqueeze(1)
-    return (labels == FIGURE).float(), (labels != LEFT_OUT).float()
+    kept = (labels != LEFT_OUT).float()
+    return labels.float() / SOFT_FIGURE * kept, kept
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bce": bce, "bce_dice": bce_dice}

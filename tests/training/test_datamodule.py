@@ -7,7 +7,7 @@ import torch
 from figureground.config import TrainConfig, merge, parse
 from figureground.data import open_dataset
 from figureground.data.dataset import Sample
-from figureground.labels import FIGURE
+from figureground.labels import SOFT_FIGURE, soft_labels
 from figureground.preprocessing import Preprocessing
 from figureground.training.datamodule import Collate, TrainingImages
 
@@ -27,7 +27,7 @@ def test_nothing_is_changed_by_default():
     found, dataset = images()
     for index in range(N):
         np.testing.assert_array_equal(found[0, index].image, dataset[index].image)
-        np.testing.assert_array_equal(found[0, index].labels, dataset[index].labels)
+        np.testing.assert_array_equal(found[0, index].labels, soft_labels(dataset[index].labels))
 
 
 def changed(found, dataset, epoch=0):
@@ -37,7 +37,7 @@ def changed(found, dataset, epoch=0):
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_negatives_take_the_place_of_a_share(share):
     found, dataset = images(negatives=share)
-    without = [index for index in range(N) if not (found[0, index].labels == FIGURE).any()]
+    without = [index for index in range(N) if not (found[0, index].labels == SOFT_FIGURE).any()]
     assert len(without) / N == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / N))
     assert without == changed(found, dataset)
 
@@ -48,7 +48,7 @@ def test_figures_are_pasted_onto_a_share(share):
     pasted = changed(found, dataset)
     assert len(pasted) / N == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / N))
     for index in pasted:
-        before, after = dataset[index].labels == FIGURE, found[0, index].labels == FIGURE
+        before, after = dataset[index].mask, found[0, index].labels == SOFT_FIGURE
         assert (after | ~before).all()  # the figure that was there still counts as figure
         assert found[0, index].labels.any()
 

@@ -59,6 +59,17 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Learn also from what this model sees: a run, bundle, .onnx file or name; may be repeated.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    teacher_share: Annotated[
+        float | None,
+        typer.Option(help="How much that counts beside the masks, 0 to 1 (default: 0.4).", rich_help_panel=TRAINING),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", rich_help_panel=TRAINING)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", rich_help_panel=TRAINING)] = None,
     learning_rate: Annotated[float | None, typer.Option(rich_help_panel=TRAINING)] = None,
@@ -104,6 +115,7 @@ def train(
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augmentation": augmentation,
         "loss": loss, "accumulate": accumulate, "clip": clip, "early_stopping": early_stopping,
         "precision": precision, "device": device, "workers": workers, "seed": seed, "start_from": start_from,
+        "teachers": teacher or None, "teacher_share": teacher_share,
     }  # fmt: skip
     changes = _given(settings)
     with needs("train"):

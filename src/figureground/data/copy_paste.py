@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from figureground.labels import BACKGROUND
+from figureground.labels import SOFT_FIGURE
 from figureground.preprocessing import resized
 
 SMALLEST = 0.4  # of the pasted image, as a share of its side
@@ -22,9 +22,9 @@ def paste_figure(
     other_labels: NDArray[np.uint8],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """``image`` (H, W, 3) and ``labels`` (H, W) with the figure of another pair of that size on top, smaller and moved.
+    """``image`` (H, W, 3) and its soft ``labels`` (H, W) with the figure of another pair on top, smaller and moved.
 
-    The new arrays hold both figures; what the other pair leaves out of the loss stays left out.
+    Both pairs have one size. The new arrays hold both figures; what the other leaves out of the loss stays left out.
     """
     height, width = labels.shape
     scale = rng.uniform(SMALLEST, 1.0)
@@ -32,7 +32,7 @@ def paste_figure(
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     place = np.s_[top : top + h, left : left + w]
     pasted_labels = resized(other_labels, h, w, Image.Resampling.NEAREST)
-    pasted = pasted_labels != BACKGROUND
+    pasted = pasted_labels >= SOFT_FIGURE // 2
     cover = Image.fromarray(pasted.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(EDGE))
     alpha = np.asarray(cover, np.float32)[..., None] / 255
     image, labels = image.copy(), labels.copy()

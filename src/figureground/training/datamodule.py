@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from figureground.data.cache import DEFAULT_FOLDER, cached
 from figureground.data.copy_paste import paste_figure
 from figureground.data.dataset import Sample
 from figureground.data.negatives import negative
-from figureground.labels import BACKGROUND
+from figureground.labels import BACKGROUND, hard_labels, soft_labels
 from figureground.preprocessing import Preprocessing
 
 Batch = tuple[Tensor, Tensor]
-"""Normalised images (B, 3, H, W) float32 with channels last in memory, and label maps (B, H, W) uint8."""
+"""Normalised images (B, 3, H, W) float32 with channels last in memory, and labels (B, H, W) uint8: soft in training."""
 MOST_WORKERS = 8
 CHOICES, PASTED = 1, 2  # streams of random numbers besides an image's own augmentation
 
@@ -33,6 +34,11 @@ CHOICES, PASTED = 1, 2  # streams of random numbers besides an image's own augme
 def open_for_training(config: DataConfig, preprocessing: Preprocessing, split: Split, progress: bool) -> Dataset:
     """A split as the configuration says, from the cache unless that is off."""
     dataset = open_dataset(config.source, split, foreground=config.foreground, mask_threshold=config.mask_threshold)
+    return kept(dataset, config, preprocessing, progress)
+
+
+def kept(dataset: Dataset, config: DataConfig, preprocessing: Preprocessing, progress: bool) -> Dataset:
+    """A dataset from the cache, unless that is off."""
     if config.cache == "off":
         return dataset
     folder = DEFAULT_FOLDER if config.cache == "auto" else Path(config.cache)
@@ -40,7 +46,10 @@ def open_for_training(config: DataConfig, preprocessing: Preprocessing, split: S
 
 
 class TrainingImages(TorchDataset[Sample]):
-    """Augmented samples, by (epoch, index): both decide what is done to an image."""
+    """Augmented samples with soft labels, by (epoch, index): both decide what is done to an image.
+
+    The labels of ``dataset`` are soft already where the configuration names teachers.
+    """
 
     def __init__(self, dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing) -> None:
         self._dataset = dataset
@@ -57,18 +66,28 @@ class TrainingImages(TorchDataset[Sample]):
         rng = np.random.default_rng((*seed, CHOICES))
         if rng.random() < self._config.negatives:
             return self._augmented(self._negative(rng), epoch, seed)
-        sample = self._augmented(self._dataset[index], epoch, seed)
+        sample = self._augmented(self._soft(index), epoch, seed)
         if rng.random() >= self._config.copy_paste:
             return sample
-        other = self._augmented(self._any(rng), epoch, (*seed, PASTED))
+        other = self._augmented(self._soft(self._any(rng)), epoch, (*seed, PASTED))
         return Sample(sample.name, *paste_figure(sample.image, sample.labels, other.image, other.labels, rng))
 
-    def _any(self, rng: np.random.Generator) -> Sample:
-        return self._dataset[int(rng.integers(len(self._dataset)))]
+    def _any(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self._dataset)))
+
+    def _soft(self, index: int) -> Sample:
+        sample = self._dataset[index]
+        return sample if self._config.teachers else replace(sample, labels=soft_labels(sample.labels))
+
+    def _hard(self, index: int) -> Sample:
+        sample = self._dataset[index]
+        return replace(sample, labels=hard_labels(sample.labels)) if self._config.teachers else sample
 
     def _negative(self, rng: np.random.Generator) -> Sample:
         size = self._preprocessing.size
-        return Sample("negative", negative(lambda: self._any(rng), rng, size), np.full(size, BACKGROUND, np.uint8))
+        return Sample(
+            "negative", negative(lambda: self._hard(self._any(rng)), rng, size), np.full(size, BACKGROUND, np.uint8)
+        )
 
     def _augmented(self, sample: Sample, epoch: int, seed: tuple[int, ...]) -> Sample:
         """A sample at the size of the epoch, changed as ``seed`` says."""

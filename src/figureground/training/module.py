@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, O
 
 from figureground.config import TrainConfig
 from figureground.errors import FiguregroundError
+from figureground.labels import FIGURE, SOFT_FIGURE
 from figureground.losses import LOSSES
 from figureground.metrics import counts, dice
 from figureground.models import create_model
@@ -76,7 +77,8 @@ class SegmentationModule(lightning.LightningModule):
         """Add the loss and the per-image Dice of one batch."""
         images, labels = batch
         logits = self.network(images)
-        self._valid_sum += self.loss(logits, labels).item() * len(images)
+        soft = torch.where(labels == FIGURE, SOFT_FIGURE, labels)
+        self._valid_sum += self.loss(logits, soft).item() * len(images)
         found = counts(logits[:, 0] > 0, labels)
         self._valid_dice.extend(dice(*(count.cpu().numpy() for count in found)))
 

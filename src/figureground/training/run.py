@@ -19,12 +19,14 @@ from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
 from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.images import replacing
+from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
-from figureground.training.datamodule import loaders, open_for_training
+from figureground.training.datamodule import kept, loaders, open_for_training
 from figureground.training.history import EpochRow, best_of
 from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.module import SegmentationModule
 from figureground.training.start import starting_bundle, starting_weights, without_download
+from figureground.training.teacher import Taught
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 from figureground.version import __version__
 
@@ -96,6 +98,10 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
     preprocessing = Preprocessing.of(config.preprocessing)
     train_data = open_for_training(config.data, preprocessing, "train", progress)
+    if config.teachers:
+        train_data = kept(
+            Taught(train_data, config.teachers, config.teacher_share), config.data, preprocessing, progress
+        )
     return train_data, open_for_training(config.data, preprocessing, "valid", progress)
 
 
@@ -200,11 +206,11 @@ def _refuse_other_checkpoint(path: Path, module: SegmentationModule) -> None:
     again = f"start anew with figureground train --config {path.parent / CONFIG}"
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        shapes = {name: tensor.shape for name, tensor in found.items()}
+        problem = misfit(module.state_dict(), found)
     except BROKEN_FILE:
         raise FiguregroundError(f"{path} is damaged, or no checkpoint of a run; {again}") from None
-    if shapes != {name: tensor.shape for name, tensor in module.state_dict().items()}:
-        raise FiguregroundError(f"{path} is of another network than {CONFIG} beside it; {again}")
+    if problem:
+        raise FiguregroundError(f"{path} is of another network than {CONFIG} beside it: {problem}; {again}")
 
 
 def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: EpochRow) -> BundleInfo:

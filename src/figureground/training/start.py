@@ -17,6 +17,7 @@ from figureground.config import ModelConfig, TrainConfig
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
+from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
 
 SEEN = 32
@@ -83,9 +84,10 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
 
 
 def _refuse_others(bundle: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    if {name: tensor.shape for name, tensor in expected.items()} != {n: tensor.shape for n, tensor in found.items()}:
+    problem = misfit(expected, found)
+    if problem:
         raise FiguregroundError(
-            f"{bundle} does not hold the network that its metadata name; make it again from its run"
+            f"{bundle} does not hold the network that its metadata name: {problem}; make it again from its run"
         )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from figureground.config import ModelConfig
 from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.models import create_model
+from figureground.models.weights import misfit
 
 
 class TorchEngine:
@@ -27,7 +28,11 @@ class TorchEngine:
 
     def __init__(self, model: ModelConfig, weights: Mapping[str, torch.Tensor], source: str) -> None:
         network = create_model(model.name, model.arguments)
-        _refuse_other_weights(network, weights, model.name, source)
+        problem = misfit(network.state_dict(), weights)
+        if problem:
+            raise FiguregroundError(
+                f"{source} does not fit the model {model.name!r}: {problem}. Is it of another model, or another width?"
+            )
         network.load_state_dict(weights)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.eval().to(memory_format=torch.channels_last).to(self._device)
@@ -66,20 +71,3 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise FiguregroundError(f"{path} is not a state dict (weights by name); save model.state_dict()")
     return state
-
-
-def _refuse_other_weights(
-    network: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str, source: str
-) -> None:
-    """One line instead of torch's list of every missing name."""
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    if expected == found:
-        return
-    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    differing = sorted(key for key in set(expected) & set(found) if expected[key] != found[key])
-    example = next(iter(differing or missing or extra))
-    raise FiguregroundError(
-        f"{source} does not fit the model {name!r}: {len(missing)} weights are missing, {len(extra)} are unknown and "
-        f"{len(differing)} have another shape (such as {example}). Is it of another model, or another width?"
-    )

@@ -1,0 +1,70 @@
+"""Distillation (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015): what other models see in an image
+becomes a part of the truth that a network is trained on.
+
+It is made once, of whole images and their mirror images, and then augmented as labels are: however slow the teachers,
+they cost nothing in an epoch, and what they say of an image does not change with how it is shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from threading import Lock
+
+import numpy as np
+
+from figureground.bundle import bundle_path
+from figureground.data import Dataset, Split
+from figureground.data.dataset import Sample
+from figureground.labels import LEFT_OUT, SOFT_FIGURE, soft_labels
+from figureground.prediction import Segmenter, Views, load
+
+
+class Taught:
+    """The samples of ``dataset``, their labels soft: ``share`` is what the teachers see, the rest the truth.
+
+    Args:
+        dataset: images with label maps.
+        teachers: run folders, bundle files or names; of several the mean, as in ``figureground.load``.
+        share: 0 to 1.
+
+    Raises:
+        FiguregroundError: a teacher that is not there, or cannot be read.
+    """
+
+    def __init__(self, dataset: Dataset, teachers: Sequence[str], share: float) -> None:
+        self.name = dataset.name
+        self.split: Split = dataset.split
+        self.foreground = dataset.foreground
+        self.names: Sequence[str] = dataset.names
+        self._dataset = dataset
+        self._paths = [bundle_path(teacher) for teacher in teachers]
+        self._share = share
+        self._segmenter: Segmenter | None = None
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_segmenter": None, "_lock": None}  # a worker process loads the teachers itself
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _lock=Lock())
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self._dataset[index]
+        with self._lock:
+            if self._segmenter is None:
+                self._segmenter = load(*self._paths, views=Views(flip=True))
+            probability = self._segmenter.predict(sample.image).probability
+        truth = soft_labels(sample.labels)
+        mixed = np.rint((1 - self._share) * truth + self._share * SOFT_FIGURE * probability)
+        return Sample(sample.name, sample.image, np.where(truth == LEFT_OUT, truth, mixed).astype(np.uint8))
+
+    def fingerprint(self) -> str:
+        """Changes with the data, the teachers and their share."""
+        digest = hashlib.sha256(f"{self._dataset.fingerprint()} taught {self._share}".encode())
+        for path in self._paths:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
