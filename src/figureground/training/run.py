@@ -99,9 +99,13 @@ def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Datase
     preprocessing = Preprocessing.of(config.preprocessing)
     train_data = open_for_training(config.data, preprocessing, "train", progress)
     if config.teachers:
-        train_data = kept(
-            Taught(train_data, config.teachers, config.teacher_share), config.data, preprocessing, progress
-        )
+        taught = Taught(train_data, config.teachers, config.teacher_share)
+        train_data = kept(taught, config.data, preprocessing, progress)
+        if train_data is taught:
+            raise FiguregroundError(
+                f"what teachers see is kept in the cache (now {config.data.cache!r}); give --cache a folder with "
+                f"{4 * len(taught) * math.prod(preprocessing.size) / 1e9:.1f} GB to spare"
+            )
     return train_data, open_for_training(config.data, preprocessing, "valid", progress)
 
 

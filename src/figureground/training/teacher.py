@@ -23,6 +23,8 @@ from figureground.prediction import Segmenter, Views, load
 class Taught:
     """The samples of ``dataset``, their labels soft: ``share`` is what the teachers see, the rest the truth.
 
+    It is there to be cached: read in every epoch, teachers would cost more than the training.
+
     Args:
         dataset: images with label maps.
         teachers: run folders, bundle files or names; of several the mean, as in ``figureground.load``.
@@ -41,13 +43,7 @@ class Taught:
         self._paths = [bundle_path(teacher) for teacher in teachers]
         self._share = share
         self._segmenter: Segmenter | None = None
-        self._lock = Lock()
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_segmenter": None, "_lock": None}  # a worker process loads the teachers itself
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state, _lock=Lock())
+        self._lock = Lock()  # the cache reads in threads; an engine uses all cores by itself
 
     def __len__(self) -> int:
         return len(self._dataset)
