@@ -130,3 +130,15 @@ def test_a_pipe_is_binary(bright_onnx, photos):
     done = subprocess.run(list(map(str, command)), input=photo, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are bytes on POSIX only")
+def test_a_name_that_is_not_utf8_can_be_printed(bright_onnx, tmp_path):
+    photo = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (40, 30)).save(photo)
+    command = [sys.executable, "-m", "figureground.cli", "predict", bright_onnx, photo, "--output", tmp_path / "out"]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as under a locale such as en_US.UTF-8
+    done = subprocess.run(list(map(str, command)), capture_output=True, env=strict, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"caf\\udce9.png" in done.stdout  # it should be looked at: its mask is empty
+    assert (tmp_path / "out" / os.fsdecode(b"caf\xe9.png")).is_file()

@@ -10,7 +10,7 @@ from figureground.cli import app
 from figureground.config import OperatingPoint, PostProcessingConfig, PreprocessingConfig
 from figureground.data import open_dataset
 from figureground.data.dataset import Sample
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import evaluate, fit_on_valid, score_run
 from figureground.evaluation.calibration import EDGES, Row, choose_threshold, collect, fit_temperature, gain, sweep
 from figureground.labels import LEFT_OUT
@@ -263,6 +263,17 @@ def test_the_command_rewrites_the_metadata(tmp_path):
     before = path.read_bytes()
     assert isinstance(CliRunner().invoke(app, unreachable).exception, FiguregroundError)
     assert path.read_bytes() == before
+
+
+def test_a_target_that_is_none_is_refused_before_the_network_runs():
+    class Untouched:
+        split = "valid"
+
+        def __len__(self):
+            raise AssertionError
+
+    with pytest.raises(UsageError, match="target 'iou=1'; expected dice"):
+        fit_on_valid(member(Levels()), Untouched(), target="iou=1")
 
 
 def write_run(folder, source):

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from pycocotools import mask as judge
 from pycocotools.coco import COCO
 
 from figureground.errors import FiguregroundError
-from figureground.prediction.coco import annotation_record, assemble, decode_rle, encode_rle
+from figureground.prediction.coco import Records, annotation_record, decode_rle, encode_rle
 from figureground.prediction.polygons import find_polygons
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
@@ -25,6 +26,15 @@ def ring_and_dot():
     mask[4:6, 5:8] = False
     mask[10, 15] = True
     return mask
+
+
+def document(folder, records):
+    """The COCO document of some records."""
+    kept = Records(folder / ".coco.jsonl")
+    for record in records:
+        kept.add(record)
+    kept.write_document(folder / "coco.json")
+    return json.loads((folder / "coco.json").read_text())
 
 
 def test_run_lengths_by_hand():
@@ -93,7 +103,7 @@ def test_pycocotools_reads_every_mask_back(tmp_path):
     masks = {f"sub/{index}.jpg": mask for index, mask in enumerate(random_masks(60))}
     masks["hole.jpg"] = ring_and_dot()
     records = [annotation_record(name, mask, 0.5) for name, mask in masks.items()]
-    (tmp_path / "coco.json").write_text(json.dumps(assemble(records)))
+    document(tmp_path, records)
     coco = COCO(tmp_path / "coco.json")
     assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == ["figure"]
     assert len(coco.imgs) == len(masks)
@@ -115,21 +125,34 @@ def test_outer_rings_may_stand_in_where_there_are_no_holes():
             np.testing.assert_array_equal(read, mask)
 
 
-def test_a_resumed_batch_gives_the_same_document():
+def test_a_resumed_batch_gives_the_same_document(tmp_path):
     masks = [("b.jpg", ring_and_dot()), ("a.jpg", np.zeros((3, 4), bool)), ("c.jpg", np.ones((3, 4), bool))]
     records = [annotation_record(name, mask, 0.5) for name, mask in masks]
-    document = assemble(records)
-    kept = json.loads(json.dumps(records[:2]))
-    assert assemble([records[2], *kept]) == document
-    assert [image["file_name"] for image in document["images"]] == ["a.jpg", "b.jpg", "c.jpg"]
-    ids = [
-        (annotation["id"], annotation["image_id"], annotation["category_id"]) for annotation in document["annotations"]
-    ]
+    (tmp_path / "again").mkdir()
+    whole = document(tmp_path, records)
+    assert document(tmp_path / "again", [records[2], *records[:2]]) == whole
+    assert list(whole) == ["info", "licenses", "images", "annotations", "categories"]
+    assert [image["file_name"] for image in whole["images"]] == ["a.jpg", "b.jpg", "c.jpg"]
+    ids = [(annotation["id"], annotation["image_id"], annotation["category_id"]) for annotation in whole["annotations"]]
     assert ids == [(1, 2, 1), (2, 3, 1)]
 
 
-def test_of_two_records_of_a_name_the_later_counts():
+def test_of_two_records_of_a_name_the_later_counts(tmp_path):
     empty, full = (annotation_record("a.jpg", mask, 1) for mask in (np.zeros((2, 2), bool), np.ones((2, 2), bool)))
-    assert assemble([full, empty])["annotations"] == []
-    assert [annotation["area"] for annotation in assemble([empty, full])["annotations"]] == [4]
-    assert assemble([])["images"] == []
+    assert document(tmp_path, [full, empty])["annotations"] == []
+    assert [annotation["area"] for annotation in document(tmp_path, [full])["annotations"]] == [4]
+
+
+def test_a_document_of_many_photos_needs_the_memory_of_one(tmp_path):
+    record = annotation_record("photo.jpg", np.random.default_rng(0).random((200, 300)) < 0.5, 1)
+    size = len(json.dumps(record))
+    records = Records(tmp_path / ".coco.jsonl")
+    for index in range(30):
+        records.add({**record, "file_name": f"{index}.jpg"})
+    tracemalloc.start()
+    try:
+        records.write_document(tmp_path / "coco.json")
+        assert tracemalloc.get_traced_memory()[1] < 15 * size  # the text of one, and what it is parsed into: not of 30
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "coco.json").stat().st_size > 29 * size

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -96,3 +97,12 @@ def test_films_are_found_in_folders_and_kept_apart(photos):
 
 def test_a_folder_without_photos_where_none_is_required(tmp_path):
     assert find_jobs([tmp_path], required=False) == []
+
+
+def test_a_path_that_cannot_be_looked_up_is_a_job_that_will_fail(photos):
+    long = Path("x" * 300 + ".jpg")  # of which Python says so, like a folder that may not be entered
+    with pytest.raises(OSError, match="File name too long"):
+        long.is_dir()
+    assert names(find_jobs([long, photos / "sub"])) == ["x" * 300, "a", "deep/b"]
+    assert names(find_jobs([long])) == ["x" * 300]
+    assert find_films([long], None, (".mp4",)) == []

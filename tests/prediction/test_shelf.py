@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from figureground import Prediction, images
 from figureground.errors import FiguregroundError
 from figureground.prediction import shelf as shelf_module
+from figureground.prediction.coco import Records
 from figureground.prediction.jobs import Job
 from figureground.prediction.shelf import KINDS, Shelf
 
@@ -138,16 +139,16 @@ def test_records_that_are_written_at_once_do_not_mix(tmp_path):
 def test_a_document_that_another_process_has_outdated_is_made_again(prediction, tmp_path, monkeypatch):
     shelf, other = Shelf(tmp_path, ("coco",)), Shelf(tmp_path, ("coco",))
     shelf.put(job("a.jpg"), prediction)
-    assemble, calls = shelf_module.assemble, []
+    places, calls = Records.places, []
 
-    def assemble_while_the_other_writes(records):
-        document = assemble(records)
+    def places_while_the_other_writes(records):
+        found = places(records)
         if not calls:
             other.put(job("b.jpg"), prediction)
         calls.append(1)
-        return document
+        return found
 
-    monkeypatch.setattr(shelf_module, "assemble", assemble_while_the_other_writes)
+    monkeypatch.setattr(Records, "places", places_while_the_other_writes)
     shelf.close()
     assert sorted(coco_masks(tmp_path)) == ["a.jpg", "b.jpg"]
     assert len(calls) == 2
@@ -183,7 +184,7 @@ def test_a_full_disk_fails_the_picture_and_leaves_nothing_of_it(prediction, tmp_
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full: a disk that is full")
 def test_a_full_disk_fails_the_record(prediction, tmp_path):
     shelf = Shelf(tmp_path, ("coco",))
-    shelf._records = Path("/dev/full")
+    shelf._records = Records(Path("/dev/full"))
     with pytest.raises(FiguregroundError, match=r"/dev/full could not be written \(No space left on device\)"):
         shelf.put(job(), prediction)
 

@@ -326,6 +326,11 @@ def no_frames(path):
     path.write_bytes(content.replace(b"\x89PNG\r\n\x1a\n", b"\0" * 8))
 
 
+def unknown_codec(path):
+    make_film(path)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -336,6 +341,7 @@ def no_frames(path):
         (lambda path: path.mkdir(), r"in.mp4 cannot be read as a film \(Is a directory"),
         (sound_only, "in.mp4 has no picture track, only audio"),
         (no_frames, "in.mp4 has a picture track, but no frame that can be decoded"),
+        (unknown_codec, "in.mp4 is of a kind that cannot be decoded here"),
     ],
 )
 def test_what_is_no_film_is_refused(segmenter, tmp_path, make, message):

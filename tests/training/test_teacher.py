@@ -99,9 +99,7 @@ def test_a_taught_run_differs_and_can_be_resumed(teacher, tmp_path):
 
 
 def test_without_a_cache_there_is_no_teacher(teacher, tmp_path):
-    with pytest.raises(
-        FiguregroundError, match=r"what teachers see is kept in the cache \(now 'off'\); give --cache"
-    ):
+    with pytest.raises(FiguregroundError, match=r"what teachers see is kept in the cache \(now 'off'\); give --cache"):
         train(replace(TINY, teachers=(str(teacher),)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -27,6 +27,7 @@ def main() -> None:
     # returns. This has to be said before Pillow is imported.
     os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files; those that cannot be read are named
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names need not be valid UTF-8
     debug = "--debug" in sys.argv
     with reporting_errors(debug):
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

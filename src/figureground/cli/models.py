@@ -33,7 +33,8 @@ def models() -> None:
 def _speed(info: BundleInfo) -> str:
     """Of the network, as measured when it was exported."""
     engines = info.export["gate"]["engines"][1:]  # the first is what it was exported from
-    return ", ".join(f"{row['milliseconds']:.1f} ms an image in {row['engine']}" for row in engines)
+    times = ", ".join(f"{row['milliseconds']:.1f} ms an image in {row['engine']}" for row in engines)
+    return f"{times}, in batches, where it was exported"
 
 
 def _scores(info: BundleInfo) -> str:

@@ -186,7 +186,7 @@ def _finish(run: Run, progress: bool) -> None:
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo"),
 ) -> None:
-    """Cut out a cat with the model in the box, then train a small U-Net on drawn data; takes a minute or two."""
+    """Cut out a cat with the model in the box, then train a small U-Net on drawn data; takes two to three minutes."""
     from figureground.demo import cut_out_example, train_small
 
     cut_out_example(output, typer.echo)

@@ -6,6 +6,7 @@ Everything but boundaries follows from how many pixels of either label have whic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from figureground.config import require
 from figureground.data import Dataset
+from figureground.errors import UsageError
 from figureground.evaluation.evaluate import at_network_size
 from figureground.evaluation.scores import TOLERANCE_SHARE
 from figureground.evaluation.statistics import Mean, bootstrap_mean
@@ -169,11 +171,11 @@ def choose_threshold(rows: Sequence[Row], target: str = "dice") -> Row:
         target: ``dice``, or what must be reached: ``precision=0.98``, ``recall=0.95``, means over images.
 
     Raises:
-        FiguregroundError: another target, or one that no threshold reaches, with the best that one does.
+        UsageError: another target.
+        FiguregroundError: one that no threshold reaches, with the best that one does.
     """
-    reaching = list(rows)
-    if target != "dice":
-        name, value = _parse_target(target)
+    reaching, name, value = list(rows), *parse_target(target)
+    if name != "dice":
         reaching = [row for row in rows if getattr(row, name) >= value]
         best = max(rows, key=lambda row: float(getattr(row, name)))
         require(
@@ -184,12 +186,16 @@ def choose_threshold(rows: Sequence[Row], target: str = "dice") -> Row:
     return max(reaching, key=lambda row: (round(row.dice, 6), -abs(row.threshold - 0.5)))
 
 
-def _parse_target(target: str) -> tuple[str, float]:
+def parse_target(target: str) -> tuple[str, float]:
+    """What a threshold is chosen by, and the value that must be reached, 0 for the Dice.
+
+    Raises:
+        UsageError: another target.
+    """
+    if target == "dice":
+        return target, 0.0
     name, _, text = target.partition("=")
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    known = name in ("precision", "recall") and 0 < value <= 1
-    require(known, f"target {target!r}; expected dice, precision=NUMBER or recall=NUMBER, from 0 to 1")
-    return name, value
+    with suppress(ValueError):
+        if name in ("precision", "recall") and 0 < float(text) <= 1:
+            return name, float(text)
+    raise UsageError(f"target {target!r}; expected dice, precision=NUMBER or recall=NUMBER, from 0 to 1")

@@ -19,6 +19,7 @@ from figureground.evaluation.calibration import (
     collect,
     fit_temperature,
     gain,
+    parse_target,
     sweep,
 )
 from figureground.evaluation.evaluate import at_network_size
@@ -110,6 +111,7 @@ def fit_on_valid(
     Raises:
         FiguregroundError: another split, fewer than ``FEWEST`` images, or a target that cannot be reached.
     """
+    parse_target(target)  # before the network runs
     split, n = dataset.split, len(dataset)
     require(split == "valid", f"a model is fitted on valid, not on {split!r}: figures of {split} would be too good")
     require(n >= FEWEST, f"valid has {n} images; expected at least {FEWEST} to fit a threshold and a temperature")

@@ -11,20 +11,26 @@ for crowds: a figure is no crowd, readers go by the type of ``segmentation``, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
+from figureground.images import replacing
 from figureground.prediction.polygons import bounding_box, find_polygons
 
 CATEGORY = {"id": 1, "name": "figure", "supercategory": "figure"}
 
 
 def annotation_record(name: str, mask: NDArray[np.bool_], score: float, tolerance: float = 0.0) -> dict[str, Any]:
-    """What a COCO document says of one photo, ready for JSON; ``assemble`` makes the document of many.
+    """What a COCO document says of one photo, ready for JSON; ``Records`` makes the document of many.
 
     Records do not depend on each other, so a batch that was interrupted keeps those that it has.
 
@@ -50,25 +56,82 @@ def annotation_record(name: str, mask: NDArray[np.bool_], score: float, toleranc
     return record
 
 
-def assemble(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The COCO document of some photos, in the order of their names; of two records of a name the later counts."""
-    latest = {record["file_name"]: record for record in records}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, name in enumerate(sorted(latest), start=1):
-        image = dict(latest[name])
-        annotation = image.pop("annotation")
-        images.append({"id": number, **image})
-        if annotation is not None:
-            identity = {"id": len(annotations) + 1, "image_id": number, "category_id": CATEGORY["id"]}
-            annotations.append({**identity, **annotation})
-    return {
-        "info": {"description": "figure-ground masks"},
-        "licenses": [],
-        "images": images,
-        "annotations": annotations,
-        "categories": [CATEGORY],
-    }
+class Records:
+    """A file of records, a line of JSON each, that only grows: an interrupted batch keeps what it has.
+
+    One record may hold the outlines of millions of pixels, so no more than one is in memory at a time.
+
+    Args:
+        path: of the file, which need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def places(self) -> dict[str, int]:
+        """Where the latest record of each name begins, in bytes."""
+        places: dict[str, int] = {}
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                while line := file.readline():
+                    with suppress(ValueError):  # cut short by a killed process, or empty
+                        record = json.loads(line)
+                        if isinstance(record, dict):
+                            places[record["file_name"]] = file.tell() - len(line)
+        return places
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add a record at once, so that processes do not mix theirs.
+
+        Its line begins with the break: the one before may have been cut short with a killed process.
+
+        Raises:
+            FiguregroundError: the file could not be written to.
+        """
+        content = f"\n{json.dumps(record)}".encode()
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                if file.write(content) < len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise FiguregroundError(
+                f"{self._path} could not be written ({error.strerror}); free some space or choose another folder"
+            ) from error
+
+    def write_document(self, target: Path) -> None:
+        """Write the COCO document of all photos, in the order of their names.
+
+        Raises:
+            FiguregroundError: it cannot be written.
+        """
+        size = 0
+        while size != (size := self._path.stat().st_size if self._path.exists() else 0):  # or another process added
+            places = self.places()
+            with replacing(target) as partial, partial.open("w", encoding="utf-8") as file:
+                file.writelines(self._document([places[name] for name in sorted(places)]))
+
+    def _document(self, places: Sequence[int]) -> Iterator[str]:
+        yield '{"info": {"description": "figure-ground masks"}, "licenses": [], "images": ['
+        first = True
+        for number, record in enumerate(self._at(places), start=1):
+            del record["annotation"]
+            yield f"{'' if first else ', '}{json.dumps({'id': number, **record})}"
+            first = False
+        yield '], "annotations": ['
+        count = 0
+        for number, record in enumerate(self._at(places), start=1):
+            if record["annotation"] is not None:
+                identity = {"id": count + 1, "image_id": number, "category_id": CATEGORY["id"]}
+                yield f"{', ' if count else ''}{json.dumps({**identity, **record['annotation']})}"
+                count += 1
+        yield f'], "categories": {json.dumps([CATEGORY])}}}'
+
+    def _at(self, places: Sequence[int]) -> Iterator[dict[str, Any]]:
+        if places:
+            with self._path.open("rb") as file:
+                for place in places:
+                    file.seek(place)
+                    yield json.loads(file.readline())
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:

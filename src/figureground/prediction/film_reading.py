@@ -100,11 +100,13 @@ class Film:
         Raises:
             FiguregroundError: not one frame could be decoded.
         """
+        from av import FFmpegError
+
         damaged = 0
         for packet in packets(self.container, [self.picture]):
             try:
                 decoded = self.picture.decode(packet)
-            except ValueError:  # of which av.InvalidDataError is one
+            except (FFmpegError, ValueError):
                 damaged += 1
                 continue
             for frame in decoded:
@@ -187,6 +189,10 @@ def open_film(path: Path) -> Iterator[Film]:
         pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # covers
         if not pictures:
             raise FiguregroundError(f"{path} has no picture track, only {_kinds(container)}; expected a film")
+        if pictures[0].codec_context is None:
+            raise FiguregroundError(
+                f"{path} is of a kind that cannot be decoded here; expected another, such as H.264"
+            )
         pictures[0].thread_type = "AUTO"
         yield Film(path, container, pictures[0])
 

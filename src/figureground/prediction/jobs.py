@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: b
     Raises:
         FiguregroundError: no input exists, there is no photo in any, or the results would lie among photos.
     """
-    if required and not any(path.exists() for path in inputs):
+    if required and all(_is_missing(path) for path in inputs):
         raise FiguregroundError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
     found = _found(inputs, output, IMAGE_SUFFIXES)
     jobs = _named(found)
@@ -52,7 +53,7 @@ def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], ou
     """Of folders that lie below the results: these may be put into one of them, and be photos the next time."""
     if output is None:
         return
-    searched = [path.resolve() for path in inputs if path.is_dir() and output.resolve() in path.resolve().parents]
+    searched = [path.resolve() for path in inputs if _is_folder(path) and output.resolve() in path.resolve().parents]
     for job in jobs:
         if any(folder in (output / job.name).resolve().parents for folder in searched):
             raise FiguregroundError(
@@ -63,15 +64,33 @@ def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], ou
 
 def find_films(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> list[Job]:
     """The files of some suffixes among files, and in folders as `find_jobs` searches them; there may be none."""
-    searched = [path for path in inputs if path.is_dir() or path.suffix.lower() in suffixes]
+    searched = [path for path in inputs if _is_folder(path) or path.suffix.lower() in suffixes]
     return _named(_found(searched, output, suffixes))
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError):  # it may not be looked up: as a photo it fails, and says why
+        return path.is_dir()
+    return False
+
+
+def _may_be_photo(path: Path) -> bool:
+    with suppress(OSError):
+        return path.is_file() or not path.exists()  # a link to nothing is a job that fails
+    return True
+
+
+def _is_missing(path: Path) -> bool:
+    with suppress(OSError):
+        return not path.exists()
+    return False
 
 
 def _found(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> dict[Path, Path]:
     """Of each file its path below the folder that was given, by the file; the same file counts once."""
     found: dict[Path, tuple[Path, Path]] = {}  # by resolved path
     for path in inputs:
-        if path.is_dir():
+        if _is_folder(path):
             for file in _files_in(path, output, suffixes):
                 found.setdefault(file.resolve(), (file, file.relative_to(path)))
         else:
@@ -100,9 +119,7 @@ def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Ite
         )
     around = results is not None and results in folder.resolve().parents  # it was named although it lies there
     for path in files_below(folder):
-        if path.suffix.lower() in suffixes and (
-            path.is_file() or not path.exists()
-        ):  # a broken link is a job that fails
+        if path.suffix.lower() in suffixes and _may_be_photo(path):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             if not hidden and (around or results not in path.resolve().parents):
                 yield path

@@ -58,6 +58,6 @@ def is_model(source: str) -> bool:
     """
     path = Path(source)
     is_bundle = path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt")
-    with suppress(PermissionError):  # not a run that could be read; what it is instead is for others to say
+    with suppress(OSError):  # not a run that could be read; what it is instead is for others to say
         is_bundle = is_bundle or (path / BUNDLE_IN_RUN).is_file()
     return is_bundle or (source in PRETRAINED and not path.exists())

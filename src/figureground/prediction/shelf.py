@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from figureground.errors import FiguregroundError, UsageError
-from figureground.images import read_profile, replacing
-from figureground.prediction.coco import annotation_record, assemble
+from figureground.images import read_profile
+from figureground.prediction.coco import Records, annotation_record
 from figureground.prediction.cutout import Background
 from figureground.prediction.jobs import Job
 from figureground.prediction.outputs import COLOURED, PICTURES, Prediction
@@ -42,8 +39,8 @@ class Shelf:
         self.folder = folder
         self._background = background
         self._pictures = tuple(kind for kind in dict.fromkeys(kinds) if kind in PICTURES)
-        self._records = folder / COCO_RECORDS if "coco" in kinds else None
-        self._recorded = {record["file_name"] for record in self._read_records()}
+        self._records = Records(folder / COCO_RECORDS) if "coco" in kinds else None
+        self._recorded = self._records.places() if self._records else {}
 
     def open(self, jobs: Sequence[Job], overwrite: bool = False) -> None:
         """See, before any work is done, that the results can be put here.
@@ -89,8 +86,7 @@ class Shelf:
             FiguregroundError: what could not be written, and why.
         """
         if self._records is not None:
-            record = annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice)
-            _append(self._records, json.dumps(record))
+            self._records.add(annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice))
         failures = []
         for kind, path in zip(self._pictures, self.files(job), strict=True):
             profile = read_profile(job.source) if kind in COLOURED else None
@@ -107,23 +103,8 @@ class Shelf:
         Raises:
             FiguregroundError: it cannot be written.
         """
-        if self._records is None:
-            return
-        size = 0
-        while size != (size := _size(self._records)):  # again if another process has added to it meanwhile
-            with replacing(self.folder / COCO) as partial:
-                partial.write_text(json.dumps(assemble(self._read_records())))
-
-    def _read_records(self) -> list[dict[str, Any]]:
-        if self._records is None or not self._records.exists():
-            return []
-        records = []
-        for line in self._records.read_text().splitlines():
-            with suppress(json.JSONDecodeError):  # cut short by a killed process
-                record = json.loads(line)
-                if isinstance(record, dict):
-                    records.append(record)
-        return records
+        if self._records is not None:
+            self._records.write_document(self.folder / COCO)
 
 
 def _may_be(kind: str, path: Path) -> bool:
@@ -131,23 +112,3 @@ def _may_be(kind: str, path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(26)
     return kind not in PNG_PIXELS or tuple(head[24:]) in PNG_PIXELS[kind]
-
-
-def _append(path: Path, line: str) -> None:
-    """Add a line at once, so that an interrupted batch keeps what it has and processes do not mix theirs.
-
-    The line begins with its break: the one before may have been cut short with a killed process.
-    """
-    content = f"\n{line}".encode()
-    try:
-        with path.open("ab", buffering=0) as file:
-            if file.write(content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-        raise FiguregroundError(
-            f"{path} could not be written ({error.strerror}); free some space or choose another folder"
-        ) from error
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
