@@ -12,11 +12,12 @@ parser.add_argument("--model", choices=list(lab_report.MODEL_NAMES), default="un
 parser.add_argument("--data_path", type=Path, default=lab_report.DATASET, help="default: dataset/ beside src/")
 parser.add_argument("--epochs", "-e", type=int, default=10)
 parser.add_argument("--batch_size", "-b", type=int, default=4)
+parser.add_argument("--resume", type=Path, help="go on with this run, with its own settings")
 parser.add_argument("--learning-rate", "-lr", dest="learning_rate", type=float, default=1e-4)
 
 if __name__ == "__main__":
     with reporting_errors() as say:
         run = lab_report.train(**vars(parser.parse_args()))
         if run.interrupted:
-            say(f"interrupted and saved; go on with: figureground train --resume {run.folder}")
+            say(f"interrupted and saved; go on with: python train.py --resume {run.folder}")
             sys.exit(130)

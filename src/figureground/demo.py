@@ -94,12 +94,13 @@ def _spread(folder: Path, source: str, dice: NDArray[np.float64]) -> list[Case]:
     """Test images from the worst to the best Dice, evenly spaced in rank."""
     from figureground.data import open_dataset
     from figureground.evaluation import Case
+    from figureground.evaluation.cases import headline_mask
 
     dataset = open_dataset(source, "test")
     segmenter = load(folder)
     cases = []
     for index in np.argsort(dice)[np.linspace(0, len(dice) - 1, SHOWN).round().astype(int)]:
         sample = dataset[int(index)]
-        prediction = segmenter.predict(sample.image)
-        cases.append(Case(sample.name, sample.image, sample.mask, prediction.mask, float(dice[index])))
+        mask = headline_mask(segmenter, sample.image)
+        cases.append(Case(sample.name, sample.image, sample.mask, mask, float(dice[index])))
     return cases

@@ -33,6 +33,7 @@ WRITABLE_SUFFIXES = {
 }
 STRIP = 2**16  # pixels that are converted at once: few enough for the processor's cache
 LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
+UNSPEAKABLE = "backslashreplace"  # how text files show names that are not valid UTF-8, as those of old archives
 LONGEST_STEM = 50  # characters of a name that is only for a while; file systems allow 255 bytes
 UMASK = os.umask(0)  # can only be read by setting it, which threads that write must not see
 os.umask(UMASK)

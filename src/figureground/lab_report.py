@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from figureground.bundle import read_info
 from figureground.config import TrainConfig, merge, parse, read_settings
 from figureground.data import Split, open_dataset
 from figureground.errors import FiguregroundError
@@ -19,6 +20,7 @@ from figureground.images import replacing
 from figureground.metrics import counts, dice
 from figureground.prediction import load_state_dict
 from figureground.training import Run, free_folder
+from figureground.training import resume as resume_run
 from figureground.training import train as train_run
 
 MODEL_NAMES = {"unet": "unet", "resnet": "resnet34_unet"}
@@ -34,9 +36,17 @@ def saved_model(model: str) -> Path:
 
 
 def train(
-    model: str, data_path: Path, epochs: int, batch_size: int, learning_rate: float, runs: Path = ROOT / "runs"
+    model: str,
+    data_path: Path,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    resume: Path | None = None,
+    runs: Path = ROOT / "runs",
 ) -> Run:
-    """Train with the report's recipe; the best weights go into ``saved_models/best_unet.pth`` or ``best_resnet.pth``.
+    """Train with the report's recipe, or go on with the run ``resume``.
+
+    When all epochs are done, the best weights go into ``saved_models/best_unet.pth`` or ``best_resnet.pth``.
 
     Raises:
         FiguregroundError: the data cannot be read, the loss diverges, the disk is full.
@@ -48,9 +58,15 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
     }
-    config = parse(TrainConfig, merge(read_settings("report"), changes))
-    run = train_run(config, free_folder(runs, f"report-{model}"), progress=sys.stderr.isatty())
-    if run.model.is_file():
+    progress = sys.stderr.isatty()
+    if resume is None:
+        config = parse(TrainConfig, merge(read_settings("report"), changes))
+        run = train_run(config, free_folder(runs, f"report-{model}"), progress=progress)
+    else:
+        run = resume_run(resume, progress=progress)
+        trained = read_info(run.model).model.name if run.model.is_file() else None
+        model = next((ours for ours, name in MODEL_NAMES.items() if name == trained), model)
+    if run.model.is_file() and not run.interrupted:
         write_state_dict(run.model, saved_model(model))
     return run
 

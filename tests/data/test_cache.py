@@ -2,12 +2,15 @@ import errno
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from figureground.data import open_dataset
@@ -264,3 +267,38 @@ def test_what_is_open_outlives_its_entry(files, folder):
     expected = SMALL.resize_image(opened(files)[0].image)
     clear_cache(folder)
     assert np.array_equal(dataset[0].image, expected)
+
+
+def test_old_entries_make_room_on_a_disk_that_is_nearly_full(files, folder, monkeypatch):
+    cached(opened(files, "first"), SMALL, folder)
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    second = cached(opened(files, "second"), SMALL, folder).fingerprint()
+    assert entries(folder) == [second]
+
+
+def test_a_folder_of_the_users_own_is_no_entry(files, folder):
+    own = folder / "arrays"
+    own.mkdir(parents=True)
+    (own / "images.npy").write_bytes(b"theirs")
+    cached(opened(files), SMALL, folder, limit=3 * PIXELS * 4)
+    assert clear_cache(folder)[0] == 1
+    assert (own / "images.npy").read_bytes() == b"theirs"
+
+
+def test_waiting_for_another_process_is_said(files, folder, caplog):
+    folder.mkdir()
+    held = threading.Event()
+
+    def hold():
+        with FileLock(folder / "lock"):
+            held.set()
+            time.sleep(1.5)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    with caplog.at_level(logging.INFO, logger="figureground"):
+        assert isinstance(cached(opened(files), SMALL, folder), CachedDataset)
+    other.join()
+    assert "waiting for another process that fills the cache" in caplog.text

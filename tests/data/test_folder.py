@@ -277,3 +277,13 @@ def test_a_folder_that_may_not_be_read_is_not_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(FiguregroundError, match=r"locked cannot be looked through \(Permission denied\)"):
         open_dataset(tmp_path, "train")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are bytes on POSIX only")
+def test_names_that_are_not_utf8(tmp_path):
+    names = [os.fsdecode(f"caf{index}".encode() + b"\xe9") for index in range(40)]
+    for name in names:
+        add_pair(tmp_path / "images", tmp_path / "masks", name)
+    found = [open_dataset(tmp_path, split) for split in SPLITS]
+    assert sorted(name for dataset in found for name in dataset.names) == sorted(names)
+    assert len({dataset.fingerprint() for dataset in found}) == 3

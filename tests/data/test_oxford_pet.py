@@ -195,3 +195,9 @@ def test_every_original_file_decodes(pets_native):
             assert 0 < sample.mask.mean() < 1
             decoded += 1
     assert decoded == 398
+
+
+def test_an_empty_list_is_refused(layout):
+    (layout / "annotations" / "test.txt").write_text("#Image CLASS-ID SPECIES BREED ID\n")
+    with pytest.raises(FiguregroundError, match=r"no name in the list of the split 'test'"):
+        open_dataset(layout, "test")

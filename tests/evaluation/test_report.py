@@ -10,10 +10,20 @@ from typer.testing import CliRunner
 
 from figureground.bundle import BundleInfo, write_bundle
 from figureground.cli import app
-from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig, to_yaml
+from figureground.config import DataConfig, ModelConfig, OperatingPoint, PreprocessingConfig, TrainConfig, to_yaml
 from figureground.data import Sample, open_dataset
+from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import evaluate, read_record, score_run, slices_of, write_report
-from figureground.evaluation.cases import EXTRA, MISSED, NOT_COUNTED, NOTHING, RIGHT, choose_cases, error_map
+from figureground.evaluation.cases import (
+    EXTRA,
+    MISSED,
+    NOT_COUNTED,
+    NOTHING,
+    RIGHT,
+    choose_cases,
+    draw_panels,
+    error_map,
+)
 from figureground.evaluation.evaluate import Fitted
 from figureground.evaluation.page import Plot, Section
 from figureground.evaluation.plots import draw_losses
@@ -289,3 +299,28 @@ def test_the_commands(bundle, tmp_path):
     result = CliRunner().invoke(app, ["compare", str(other), *given])
     assert result.exit_code == 0, result.output
     assert f"  0 of {len(labels)} slices differ, {other} minus {bundle}:" in result.output
+
+
+def test_cases_show_the_mask_that_the_headline_scores():
+    """The fitted threshold takes nearly everything away; the picture and its Dice are of 0.5."""
+    fitted = OperatingPoint(threshold=0.999, temperature=2.0, fitted_on="valid")
+    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=fitted)
+    segmenter, dataset = Segmenter(Member(info, Brightness(), "bright")), Squares()
+    evaluation = evaluate(segmenter, dataset, native=False)
+    (panels,) = draw_panels(segmenter, dataset, evaluation.dice_per_image, [0])
+    assert panels.dice > 0.9
+    shown, true = panels.prediction > 127, panels.truth > 127
+    assert 2 * (shown & true).sum() / (shown.sum() + true.sum()) == pytest.approx(panels.dice, abs=0.03)
+
+
+def test_figures_are_written_before_the_report(bundle, tmp_path):
+    page, figures = tmp_path / "page.html", tmp_path / "a.json"
+    given = ["evaluate", str(bundle), "--data", DRAWN, "--json", str(figures), "--html"]
+    refused = CliRunner().invoke(app, [*given, str(tmp_path / "page")])
+    assert isinstance(refused.exception, UsageError)
+    assert "is the name of its folder of plots; expected one such as" in str(refused.exception)
+    (tmp_path / "page").write_text("in the way of the plots")
+    failed = CliRunner().invoke(app, [*given, str(page)])
+    assert isinstance(failed.exception, FiguregroundError)
+    assert json.loads(figures.read_text())["n"] > 0
+    assert "test Dice" in failed.output

@@ -69,6 +69,27 @@ def test_train_saves_the_best_weights_under_the_reports_name(root, trained, mode
     assert (root / "runs" / f"report-{model}" / "history.png").is_file()
 
 
+def test_an_interrupted_training_writes_no_weights_and_goes_on(root, trained, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from figureground import lab_report
+    from figureground.training import Run
+
+    saved = root / "saved_models" / "best_unet.pth"
+    before, run_folder = saved.read_bytes(), root / "runs" / "report-unet"
+    done = Run(run_folder, (), interrupted=True)
+    monkeypatch.setattr(lab_report, "SAVED_MODELS", saved.parent)
+    monkeypatch.setattr(lab_report, "train_run", lambda *_, **__: done)
+    monkeypatch.setattr(lab_report, "resume_run", lambda folder, **_: replace(done, folder=folder, interrupted=False))
+    saved.write_bytes(b"of an earlier training")
+    lab_report.train("unet", root / "dataset", 1, 4, 1e-4)
+    assert saved.read_bytes() == b"of an earlier training"
+    lab_report.train("resnet", root / "dataset", 1, 4, 1e-4, resume=run_folder)  # the run knows its network
+    weights = torch.load(saved, weights_only=True)
+    saved.write_bytes(before)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in torch.load(saved, weights_only=True).items())
+
+
 @pytest.mark.parametrize("model", ["unet", "resnet"])
 def test_evaluate(root, trained, model):
     weights = root / "saved_models" / f"best_{model}.pth"

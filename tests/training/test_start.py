@@ -107,3 +107,19 @@ def test_metadata_that_name_another_network_are_refused(tmp_path):
     write_info(path, BundleInfo(ModelConfig("unet", {"base_width": 8}), PreprocessingConfig(SIZE)))
     with pytest.raises(FiguregroundError, match=r"model.onnx does not hold the network .* make it again"):
         starting_weights(path, open_dataset("synthetic:n=40,size=64", "train"))
+
+
+def test_the_seed_decides_also_what_a_file_is_rebuilt_to(tmp_path):
+    to_onnx(trained_looking("compact_fpn"), SIZE, tmp_path / "model.onnx")
+    info = BundleInfo(ModelConfig("compact_fpn"), PreprocessingConfig(SIZE))
+    write_info(tmp_path / "model.onnx", info)
+    config = TrainConfig(
+        data=DataConfig("synthetic:n=20,size=64", cache="off"), model=info.model, preprocessing=info.preprocessing,
+        epochs=1, learning_rate=1e-12, start_from=str(tmp_path / "model.onnx"), precision="float32",
+    )  # fmt: skip
+    runs = []
+    for name in ("a", "b"):
+        torch.manual_seed(len(runs))  # whatever the process has drawn before
+        runs.append(read_tensors(train(config, tmp_path / name).model))
+    for key, tensor in runs[0].items():
+        np.testing.assert_array_equal(runs[1][key], tensor)

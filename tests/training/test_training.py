@@ -417,3 +417,48 @@ def test_the_command_is_interrupted_in_its_first_epoch_and_resumed(tmp_path, num
     assert done.returncode == 0, done.stderr
     assert [row["epoch"] for row in rows(tmp_path / "a")] == ["1", "2"]
     assert (tmp_path / "a" / "test.json").is_file()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradients_are_clipped_in_every_precision(tmp_path, precision):
+    config = replace(STRONG, epochs=1, optimizer="adamw", precision=precision, ema_decay=None)
+    free, tight = (train(replace(config, clip=clip), tmp_path / str(clip)) for clip in (None, 1e-12))
+    start, moved, held = (
+        read_tensors(run.model)["head.weight"]
+        for run in (train(replace(config, learning_rate=1e-12), tmp_path / "still"), free, tight)
+    )
+    assert np.abs(moved - start).max() > 1e-4
+    assert np.abs(held - start).max() < np.abs(moved - start).max() / 10  # Adam's epsilon is far above the gradient
+
+
+def test_links_to_runs_are_settled_when_a_run_begins(tmp_path):
+    first = train(replace(TINY, epochs=1), tmp_path / "a")
+    data = replace(TINY.data, cache=str(tmp_path / "cache"))
+    latest = str(tmp_path / "latest")
+    second = train(replace(TINY, data=data, epochs=1, start_from=latest, teachers=(latest,)), tmp_path / "b")
+    written = parse(TrainConfig, read_settings(second.folder / "config.yaml"))
+    assert (written.start_from, written.teachers) == (str(first.folder), (str(first.folder),))
+    assert len(resume(second.folder).rows) == 1
+    with pytest.raises(FiguregroundError, match=r"b is the teacher and would be replaced; choose another --name"):
+        train(replace(TINY, data=data, teachers=(latest,)), tmp_path / "b", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": ModelConfig("unet", {"base_width": 4, "depth": 3})}, "unet"),
+        ({"device": "gpu"}, "there is no GPU"),
+    ],
+)
+def test_a_run_is_replaced_only_by_one_that_can_begin(tmp_path, change, message):
+    first = train(replace(TINY, epochs=1), tmp_path / "a")
+    before = first.model.read_bytes()
+    if message == "there is no GPU" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(FiguregroundError, match=message):
+        train(replace(TINY, **change), tmp_path / "a", overwrite=True)
+    assert first.model.read_bytes() == before
+    with pytest.raises(FiguregroundError, match=message):
+        train(replace(TINY, **change), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert (tmp_path / "latest").resolve() == first.folder.resolve()

@@ -17,6 +17,7 @@ from figureground.cli.common import (
     needs,
     refuse_existing,
 )
+from figureground.errors import UsageError
 
 
 @app.command()
@@ -39,7 +40,12 @@ def evaluate(
     """Score a model on a split: overlap, boundaries and calibration, with 95% intervals (docs/evaluation.md)."""
     for path in (json_file, csv_file, html_file):
         refuse_existing(path, overwrite)
+    if html_file and not html_file.suffix:
+        raise UsageError(
+            f"--html {html_file} is the name of its folder of plots; expected one such as {html_file}.html"
+        )
     with needs("train"):
+        from figureground.bundle import followed
         from figureground.data import open_dataset
         from figureground.evaluation import evaluate as score
         from figureground.evaluation import (
@@ -53,6 +59,7 @@ def evaluate(
         from figureground.evaluation.slices import summary
         from figureground.prediction import load
 
+        model = str(followed(Path(model)))  # ``latest`` may be another run before the end
         dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         segmenter = load(model)
@@ -66,13 +73,12 @@ def evaluate(
         )
         metadata = known_metadata(evaluation) | metadata
         slices = slices_of(evaluation, metadata)
+        typer.echo("\n".join([evaluation.summary(), *summary(slices)]))
+        if csv_file:
+            typer.echo(f"written: {csv_file}")
+        if json_file:
+            write_json(json_file, evaluation.to_json() | {"slices": [found.to_json() for found in slices]})
+            typer.echo(f"written: {json_file}")
         if html_file:
             write_report(html_file, evaluation, segmenter, dataset, slices=slices, record=read_record(model))
-    typer.echo("\n".join([evaluation.summary(), *summary(slices)]))
-    if html_file:
-        typer.echo(f"written: {html_file}")
-    if json_file:
-        write_json(json_file, evaluation.to_json() | {"slices": [found.to_json() for found in slices]})
-        typer.echo(f"written: {json_file}")
-    if csv_file:
-        typer.echo(f"written: {csv_file}")
+            typer.echo(f"written: {html_file}")

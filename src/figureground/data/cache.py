@@ -12,13 +12,14 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -29,6 +30,7 @@ from figureground.preprocessing import Preprocessing
 VERSION = 1  # part of every key: raise it when entries are laid out differently
 DEFAULT_FOLDER = Path.home() / ".cache" / "figureground"
 DEFAULT_LIMIT = 20 * 2**30  # bytes
+ENTRY = "entry.json"  # by which a folder is known to be ours
 FREE_SHARE = 0.9  # of the disk's free space that an entry may take
 log = logging.getLogger(__name__)
 
@@ -87,21 +89,37 @@ def cached(
     try:
         entry = folder / _key(dataset, preprocessing)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
+        with _locked(folder):
             if not entry.is_dir():
-                if need > min(limit, FREE_SHARE * shutil.disk_usage(folder).free):
+                held = sum(map(_size, _entries(folder)))
+                allowed = int(min(limit, held + FREE_SHARE * shutil.disk_usage(folder).free))
+                if need > allowed:
                     log.warning(
                         "%s (%s) needs %.1f GB of cache, more than fits in %s; its files are read each time",
                         *(dataset.name, dataset.split, need / 1e9, folder),
                     )
                     return dataset
-                _make_room(folder, limit - need)
+                _make_room(folder, allowed - need)
                 _fill(entry, dataset, preprocessing, progress)
             os.utime(entry)
             return CachedDataset(entry, dataset)
     except OSError as error:
         log.warning("no cache in %s (%s); files are read each time", folder, error.strerror or error)
         return dataset
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        log.info("waiting for another process that fills the cache in %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _key(dataset: Dataset, preprocessing: Preprocessing) -> str:
@@ -140,7 +158,7 @@ def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, progress:
             raise FiguregroundError(summary + list_briefly(problems, separator="; "))
         images.flush()
         labels.flush()
-        (partial / "entry.json").write_text(json.dumps({"data": dataset.name, "split": dataset.split}))
+        (partial / ENTRY).write_text(json.dumps({"data": dataset.name, "split": dataset.split}))
         partial.rename(entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -169,7 +187,7 @@ def _make_room(folder: Path, limit: int) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and (path / "images.npy").exists()]
+    return [path for path in folder.iterdir() if (path / ENTRY).is_file() and (path / "images.npy").is_file()]
 
 
 def _size(entry: Path) -> int:
@@ -180,7 +198,7 @@ def clear_cache(folder: Path = DEFAULT_FOLDER) -> tuple[int, int]:
     """Remove all entries; returns how many there were and their bytes."""
     if not folder.is_dir():
         return 0, 0
-    with FileLock(folder / "lock"):
+    with _locked(folder):
         entries = _entries(folder)
         freed = sum(_size(entry) for entry in entries)
         for entry in entries:

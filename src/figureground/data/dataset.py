@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class FileDataset:
         for pair in self._pairs:
             for path in (pair.image, pair.mask):
                 status = path.stat()
-                digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+                digest.update(os.fsencode(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n"))
         return digest.hexdigest()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def split_folders(root: Path, split: Split) -> tuple[Path, Path] | None:
 
 def hashed_split(name: str) -> Split:
     """The split of an image by its name alone: 80% train, 10% valid, 10% test."""
-    tenth = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10
+    tenth = int(hashlib.sha256(os.fsencode(name)).hexdigest(), 16) % 10
     return "valid" if tenth == 8 else "test" if tenth == 9 else "train"
 
 
@@ -96,10 +97,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files below a folder by their relative path without the suffix; hidden files do not count."""
+    """Image files below a folder by their relative path without the suffix; hidden ones do not count."""
     found: dict[str, list[Path]] = {}
     for path in files_below(folder):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return found
 

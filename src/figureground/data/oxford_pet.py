@@ -41,6 +41,10 @@ def open_oxford_pet(root: Path, split: Split, foreground: str = "foreground") ->
         FiguregroundError: a list, images or trimaps are missing.
     """
     names = split_names(root, split)
+    if not names:
+        raise FiguregroundError(
+            f"{root / 'annotations'}: no name in the list of the split {split!r}; get annotations.tar.gz again"
+        )
     files = image_files(root)
     trimaps = root / "annotations" / "trimaps"
     pairs = [Pair(name, files[name], trimaps / f"{name}.png") for name in names if name in files]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.data import Dataset, Sample
+from figureground.evaluation.evaluate import HEADLINE_THRESHOLD, headline_probability
 from figureground.labels import FIGURE, LEFT_OUT
 from figureground.prediction import Segmenter
 
@@ -60,8 +61,13 @@ def draw_panels(
     """Read and predict some images of a split once more, one at a time."""
     for index in indices:
         sample = dataset[index]
-        mask = segmenter.predict(sample.image).mask
-        yield _panels(sample, mask, float(dice[index]))
+        yield _panels(sample, headline_mask(segmenter, sample.image), float(dice[index]))
+
+
+def headline_mask(segmenter: Segmenter, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The mask (H, W) that the headline's Dice is of: at its threshold, and not cleaned up."""
+    (logits,) = segmenter.logit_maps([image])
+    return headline_probability(segmenter, logits, *image.shape[:2]) > HEADLINE_THRESHOLD
 
 
 def _panels(sample: Sample, mask: NDArray[np.bool_], dice: float) -> Panels:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from figureground.config import PostProcessingConfig, plain
+from figureground.config import PostProcessingConfig, plain, require
 from figureground.data import Dataset, Sample
 from figureground.evaluation.properties import PROPERTIES, properties_of
 from figureground.evaluation.quality import QualityScores, score_quality
@@ -30,7 +30,7 @@ from figureground.evaluation.scores import (
     score_image,
 )
 from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD, Mean
-from figureground.images import replacing
+from figureground.images import UNSPEAKABLE, replacing
 from figureground.prediction import Prediction, Segmenter
 
 PER_IMAGE = "per_image.csv"
@@ -175,8 +175,10 @@ def evaluate(
         per_image: write the figures of every image here, as CSV.
 
     Raises:
-        FiguregroundError: a sample that cannot be read, or ``per_image`` cannot be written.
+        FiguregroundError: no images, a sample that cannot be read, or ``per_image`` cannot be written.
     """
+    require(batch_size >= 1, f"batch_size is {batch_size}; expected at least 1")
+    require(len(dataset) > 0, f"{dataset.name}: the split {dataset.split!r} has no images to score")
     kinds = ["", *(["native_"] if native else []), *(["fitted_"] if _is_fitted(segmenter) else [])]
     tallies = {kind: Tally(len(dataset)) for kind in kinds}
     judged: list[tuple[float, bool]] = []
@@ -257,12 +259,17 @@ def _score(
     return scores
 
 
+def headline_probability(
+    segmenter: Segmenter, logits: NDArray[np.float32], height: int, width: int
+) -> NDArray[np.float32]:
+    """Probabilities (height, width) of the network as it was trained: the temperature is taken back."""
+    return segmenter.preprocessing.restore(logits * np.float32(segmenter.temperature), height, width)
+
+
 def _score_headline(
     segmenter: Segmenter, logits: NDArray[np.float32], image: NDArray[np.uint8], labels: NDArray[np.uint8]
 ) -> ImageScores:
-    """The network as it was trained, at the image's size: the temperature is taken back."""
-    own = logits * np.float32(segmenter.temperature)
-    probability = segmenter.preprocessing.restore(own, *image.shape[:2])
+    probability = headline_probability(segmenter, logits, *image.shape[:2])
     return score_image(probability > HEADLINE_THRESHOLD, probability, labels)
 
 
@@ -273,7 +280,7 @@ def _csv_writer(path: Path | None, kinds: Sequence[str]) -> Iterator[Callable[[S
         yield lambda cells: None
         return
     columns = [kind + name for kind in kinds for name in COLUMNS]
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors=UNSPEAKABLE) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["name", "foreground", *PROPERTIES, *columns, "estimated_dice", "needs_review"])
         yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)

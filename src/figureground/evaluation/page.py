@@ -18,7 +18,7 @@ from PIL import Image
 
 from figureground.evaluation.cases import EXTRA, MISSED, NOT_COUNTED, NOTHING, RIGHT, Panels
 from figureground.evaluation.plots import as_svg, write_png
-from figureground.images import encode_image, replacing
+from figureground.images import UNSPEAKABLE, encode_image, replacing
 from figureground.version import __version__
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def write_page(path: Path, title: str, headline: str, sections: Sequence[Section
     for plot in (plot for section in sections for plot in section.plots):
         write_png(path.with_suffix("") / f"{plot.name}.png", plot.figure)
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=UNSPEAKABLE)
 
 
 def _section(section: Section) -> str:

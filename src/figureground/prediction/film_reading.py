@@ -190,9 +190,7 @@ def open_film(path: Path) -> Iterator[Film]:
         if not pictures:
             raise FiguregroundError(f"{path} has no picture track, only {_kinds(container)}; expected a film")
         if pictures[0].codec_context is None:
-            raise FiguregroundError(
-                f"{path} is of a kind that cannot be decoded here; expected another, such as H.264"
-            )
+            raise FiguregroundError(f"{path} is of a kind that cannot be decoded here; expected another, such as H.264")
         pictures[0].thread_type = "AUTO"
         yield Film(path, container, pictures[0])
 

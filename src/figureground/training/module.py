@@ -88,6 +88,13 @@ class SegmentationModule(lightning.LightningModule):
         train_loss = self.train_sum / max(self.train_images, 1)
         return EpochScores(train_loss, self._valid_sum / images, float(np.mean(self._valid_dice)))
 
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by norm. Lightning's own refuses fused optimisers in bfloat16, which has no scaler to be in the way."""
+        if self.config.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+
     def configure_optimizers(self) -> Any:
         """The optimiser and, unless it is constant, a schedule that steps with every batch."""
         optimizer = self._optimizer()

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
 
 from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, followed
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset
+from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.images import replacing
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
-from figureground.training.datamodule import kept, loaders, open_for_training
+from figureground.training.datamodule import ResumableLoader, kept, loaders, open_for_training
 from figureground.training.history import EpochRow, best_of
 from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.module import SegmentationModule
@@ -67,18 +70,35 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
         FiguregroundError: the data cannot be read, the folder is taken, what shall be replaced is no run, the loss
             diverges, the disk is full.
     """
-    folder = followed(folder)
+    folder, config = followed(folder), _settled(config)
     if folder.is_file():
         raise FiguregroundError(f"{folder} is a file; expected a folder for the run")
     _refuse_taken(folder, overwrite)
+    if any(Path(teacher).resolve() == folder.resolve() for teacher in config.teachers):
+        raise FiguregroundError(f"{folder} is the teacher and would be replaced; choose another --name")
+    uses_gpu(config)  # before the data are read
     bundle = starting_bundle(config)
     with _claimed(folder):
         datasets = _open_datasets(config, progress)
+        lightning.seed_everything(config.seed, workers=True, verbose=False)  # kernels get a new network's size
         weights = starting_weights(bundle, datasets[0]) if bundle else {}
+        parts = _parts(config, datasets, known=bool(weights))
+        if weights:
+            parts.module.network.load_state_dict(weights)
     _empty_folder(folder, overwrite)
     with replacing(folder / CONFIG) as partial:
         partial.write_text(to_yaml(config))
-    return _fit(config, folder, datasets, None, progress, weights)
+    return _fit(config, folder, datasets, parts, None, progress)
+
+
+def _settled(config: TrainConfig) -> TrainConfig:
+    """With the runs that links to them, such as ``latest``, point to now: soon it is this run."""
+    start = config.start_from
+    return replace(
+        config,
+        start_from=None if start is None else str(followed(Path(start))),
+        teachers=tuple(str(followed(Path(teacher))) for teacher in config.teachers),
+    )
 
 
 def resume(folder: Path, *, progress: bool = False) -> Run:
@@ -92,7 +112,8 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
         if not (folder / name).is_file():
             raise FiguregroundError(f"{folder} holds no {name}; there is no run to resume. Start one without --resume")
     config = parse(TrainConfig, read_settings(folder / CONFIG), str(folder / CONFIG))
-    return _fit(config, folder, _open_datasets(config, progress), folder / LAST, progress)
+    datasets = _open_datasets(config, progress)
+    return _fit(config, folder, datasets, _parts(config, datasets, known=True), folder / LAST, progress)
 
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
@@ -160,25 +181,44 @@ def _empty_folder(folder: Path, overwrite: bool) -> None:
             latest.symlink_to(folder.name)
 
 
-def _fit(
-    config: TrainConfig,
-    folder: Path,
-    datasets: tuple[Dataset, Dataset],
-    checkpoint: Path | None,
-    progress: bool,
-    weights: Mapping[str, torch.Tensor] | None = None,
-) -> Run:
-    """Train from the start, perhaps with given weights, or from a checkpoint."""
+class _Parts(NamedTuple):
+    """What is trained, and with which batches."""
+
+    module: SegmentationModule
+    batches: tuple[ResumableLoader, DataLoader[Sample]]
+    on_gpu: bool
+
+
+def _parts(config: TrainConfig, datasets: tuple[Dataset, Dataset], *, known: bool) -> _Parts:
+    """
+    Args:
+        config: all settings.
+        datasets: train and valid.
+        known: the weights will be given, so that ImageNet's are not needed.
+
+    Raises:
+        FiguregroundError: there is no such network, GPU or download.
+    """
     on_gpu = uses_gpu(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, on_gpu)
-    known = checkpoint is not None or bool(weights)  # then ImageNet's are not needed
     module = SegmentationModule(
         replace(config, model=without_download(config.model)) if known else config,
         config.epochs * math.ceil(len(batches[0]) / config.accumulate),
     )
-    if weights:
-        module.network.load_state_dict(weights)
+    return _Parts(module, batches, on_gpu)
+
+
+def _fit(
+    config: TrainConfig,
+    folder: Path,
+    datasets: tuple[Dataset, Dataset],
+    parts: _Parts,
+    checkpoint: Path | None,
+    progress: bool,
+) -> Run:
+    """Train from the start or from a checkpoint."""
+    module, batches, on_gpu = parts
     keeper = RunKeeper(folder, lambda row: _describe(config, datasets, row), config.early_stopping)
     # The order counts: the keeper saves while the averaged weights are lent to the network, and an interruption comes
     # when the average has this batch's step.

@@ -35,7 +35,6 @@ def make_trainer(
             max_epochs=epochs,
             max_steps=steps,
             accumulate_grad_batches=config.accumulate,
-            gradient_clip_val=config.clip,
             callbacks=list(callbacks),
             logger=logger or False,
             enable_checkpointing=False,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps
 
+from figureground.data import open_dataset
 from figureground.data.doctor import KINDS, check
 from figureground.data.synthetic import Synthetic
 from figureground.errors import FiguregroundError
@@ -293,6 +294,7 @@ PLANTED = [
 ]  # fmt: skip
 OF_PETS = {"missing", "not_trimap"}
 OF_MODELS = {"disagreement"}
+OF_SPLITS = {"empty_split"}
 
 
 @pytest.mark.parametrize(("plant", "kind", "count"), PLANTED, ids=lambda value: getattr(value, "__name__", None))
@@ -306,7 +308,7 @@ def test_a_planted_fault_gives_exactly_that_finding(folder, plant, kind, count):
 
 
 def test_every_kind_is_planted():
-    assert {kind for _, kind, _ in PLANTED} | OF_PETS | OF_MODELS == set(KINDS)
+    assert {kind for _, kind, _ in PLANTED} | OF_PETS | OF_MODELS | OF_SPLITS == set(KINDS)
 
 
 def test_the_files_are_named(folder):
@@ -323,13 +325,30 @@ def test_a_leak_across_splits_that_names_make(tmp_path):
     for name in ("cat", "elk"):  # train and test by their names' hashes, see test_folder
         draw_image(0).save(tmp_path / "images" / f"{name}.png")
         draw_mask().save(tmp_path / "masks" / f"{name}.png")
-    assert kinds(tmp_path) == {"exact_leak": 1}
+    assert kinds(tmp_path) == {"exact_leak": 1, "empty_split": 1}
 
 
 def test_all_masks_are_missing(tmp_path):
     (tmp_path / "images").mkdir()
     draw_image(0).save(tmp_path / "images" / "cat.png")
-    assert kinds(tmp_path) == {"image_without_mask": 1}
+    assert kinds(tmp_path) == {"image_without_mask": 1, "empty_split": 2}
+
+
+def test_a_split_without_images(folder):
+    for kind in ("images", "masks"):
+        shutil.rmtree(folder.root / kind / "valid")
+    (finding,) = check(folder.root).findings
+    assert (finding.kind, finding.severity, [case.detail for case in finding.cases]) == (
+        "empty_split", "problem", ["valid"],
+    )  # fmt: skip
+
+
+def test_hidden_folders_do_not_count(folder):
+    for kind in ("images", "masks"):
+        (folder.root / kind / "train" / ".thumbnails").mkdir()
+    draw_image(99).save(folder.root / "images" / "train" / ".thumbnails" / "0.png")
+    assert "image_without_mask" not in kinds(folder.root)
+    assert len(open_dataset(folder.root, "train")) == 6
 
 
 # The Oxford-IIIT Pet layout
@@ -434,3 +453,9 @@ def test_the_documentation_lists_every_kind():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
     expected = [[f"`{kind}`", about.title, about.severity, about.repair] for kind, about in KINDS.items()]
     assert rows == expected
+
+
+def test_a_link_to_nothing_is_unreadable(pets):
+    (pets / "images" / "cat_3.jpg").unlink()
+    (pets / "images" / "cat_3.jpg").symlink_to(pets / "nowhere.jpg")
+    assert kinds(pets) == {"unreadable": 1}

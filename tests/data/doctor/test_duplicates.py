@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,17 @@ def test_pictures_of_one_grey_are_no_pairs():
 def test_join():
     assert join(9, [(1, 5), (5, 7), (2, 8)]) == [[1, 5, 7], [2, 8]]
     assert join(9, []) == []
+
+
+def test_memory_for_pictures_that_are_all_alike():
+    count = 400
+    still = np.random.default_rng(0).integers(0, 256, (8, 8)).repeat(4, 0).repeat(4, 1)
+    pictures = np.broadcast_to(still.astype(np.uint8), (count, 32, 32))
+    tracemalloc.start()
+    try:
+        found = near_pairs(pictures)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found) == count * (count - 1) // 2
+    assert peak < 200e6  # all pairs of thumbnails at once: three times 330 MB

@@ -83,7 +83,8 @@ def test_masks_are_turned_as_their_images(folder, orientation):
 def test_test_keeps_its_image_of_a_leak(folder, plant):
     plant(folder)
     _, output, log = repaired(folder)
-    assert [(row["file"], row["action"]) for row in log] == [("images/train/0.png", "left out")]
+    pair = ["images/train/0.png", "masks/train/0.png"]
+    assert [(row["file"], row["action"]) for row in log] == [(file, "left out") for file in pair]
     assert list(open_dataset(output, "test").names) == ["0", "1", "2"]
 
 
@@ -114,7 +115,8 @@ def test_pets_become_a_folder(pets):
     faults.Image.new("L", (96, 64), 2).save(pets / "annotations" / "trimaps" / "cat_3.png")
     output = pets.parent / "repaired"
     actions = repair(check(pets, foreground="background"), output)
-    assert [(action.file, action.detail) for action in actions] == [("annotations/trimaps/cat_3.png", "empty masks")]
+    pair = ["annotations/trimaps/cat_3.png", "images/cat_3.jpg"]
+    assert [(action.file, action.detail) for action in actions] == [(file, "empty masks") for file in pair]
     dataset = open_dataset(output, "train")
     assert len(dataset) == 17
     assert np.array_equal(dataset[0].mask, open_dataset(pets, "train", foreground="background")[0].labels == 1)
@@ -132,3 +134,12 @@ def test_the_original_is_not_changed(folder):
     before = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
     repaired(folder)
     assert before == {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
+
+
+def test_of_copies_the_one_whose_mask_is_good_remains(folder):
+    faults.exact_leak(folder)
+    Image.new("L", draw_mask().size).save(folder.root / "masks" / "test" / "0.png")  # test's own is empty
+    report, output, log = repaired(folder)
+    assert report.clean
+    assert (output / "images" / "train" / "0.png").is_file()
+    assert {row["file"] for row in log} == {"images/test/0.png", "masks/test/0.png"}

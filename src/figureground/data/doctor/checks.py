@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from figureground.data.dataset import SPLITS
 from figureground.data.doctor.duplicates import join, near_pairs
 from figureground.data.doctor.findings import KINDS, Case, Finding
 from figureground.data.doctor.inspection import FigureFacts, ImageFacts, Inspected, MaskFacts, Unreadable
@@ -72,7 +73,7 @@ def check_readable(examined: Examined) -> Found:
 
 
 def check_pairs(examined: Examined) -> Found:
-    """Images and masks that lack each other, or share a name."""
+    """Images and masks that lack each other, share a name, or are none in a split."""
     for item in examined.survey.items:
         if item.image and not item.mask:
             yield "image_without_mask", Case((item.image,))
@@ -80,6 +81,10 @@ def check_pairs(examined: Examined) -> Found:
             yield "mask_without_image", Case((item.mask,))
         elif not item.image:
             yield "missing", Case(detail=f"{item.name} ({item.split})")
+    there = {item.split for item in examined.survey.items}
+    for split in SPLITS:
+        if split not in there:
+            yield "empty_split", Case(detail=split)
     for files in examined.survey.same_name:
         yield "same_name", Case(files)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 LOWEST = 8  # frequencies of each axis
 MOST_BITS = 10  # of 63 that may differ
 LEAST_CORRELATION = 0.9
+PAIRS = 8192  # whose thumbnails are compared at once: 64 MB; of a film nearly all pairs are
 CHUNK = 1024  # images that are compared with all others at once: 30 MB for 7,349
 
 
@@ -38,9 +39,10 @@ def _matches(
         rows, columns = np.nonzero(agreement >= hashes.shape[1] - 2 * MOST_BITS)
         rows += start
         rows, columns = rows[rows < columns], columns[rows < columns]
-        correlation = (vectors[rows] * other_vectors[columns]).sum(1)
-        alike = correlation >= LEAST_CORRELATION
-        yield from zip(rows[alike].tolist(), columns[alike].tolist(), strict=True)
+        for first in range(0, len(rows), PAIRS):
+            a, b = rows[first : first + PAIRS], columns[first : first + PAIRS]
+            alike = np.einsum("ij,ij->i", vectors[a], other_vectors[b]) >= LEAST_CORRELATION
+            yield from zip(a[alike].tolist(), b[alike].tolist(), strict=True)
 
 
 def _hashes(pictures: NDArray[np.float32]) -> NDArray[np.float32]:

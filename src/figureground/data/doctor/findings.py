@@ -49,6 +49,10 @@ KINDS: dict[str, Kind] = {
         "listed, but missing", "problem", "leave out", "A list names the image, but image and mask are not there.",
         "Get the archive again, or take the name out of the list.",
     ),
+    "empty_split": Kind(
+        "splits without an image", "problem", "keep", "Training needs train, valid and test, and stops without.",
+        "Add images to it, or divide them anew.",
+    ),
     "same_name": Kind(
         "files of the same name", "problem", "leave out", "They differ in their suffix only, so pairing is ambiguous.",
         "Rename or remove all but one.",

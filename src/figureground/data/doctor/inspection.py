@@ -191,7 +191,10 @@ def _count(pieces: NDArray[np.bool_]) -> int:
 
 def _unreadable(path: Path, message: str) -> Unreadable:
     """Why a file cannot be decoded."""
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except OSError:  # a link to nothing
+        return Unreadable(path, "unreadable", message)
     if size == 0:
         return Unreadable(path, "empty_file", message)
     cut = "truncated" in message.lower() or _declared_size(path) > size

@@ -14,7 +14,7 @@ from PIL import Image
 from figureground.data.doctor.findings import Case, Finding
 from figureground.data.doctor.report import Report
 from figureground.errors import FiguregroundError
-from figureground.images import read_image, read_levels, replacing
+from figureground.images import UNSPEAKABLE, read_image, read_levels, replacing
 
 EXAMPLES = 8  # with pictures, of each kind
 LISTED = 200  # more are in the JSON
@@ -46,7 +46,7 @@ def write_page(report: Report, path: Path) -> None:
         FiguregroundError: it cannot be written.
     """
     with replacing(path) as partial:
-        partial.write_text(render(report), encoding="utf-8")
+        partial.write_text(render(report), encoding="utf-8", errors=UNSPEAKABLE)
 
 
 def render(report: Report) -> str:

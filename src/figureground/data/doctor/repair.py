@@ -23,7 +23,7 @@ from figureground.data.doctor.inspection import ImageFacts, MaskFacts, find_pinh
 from figureground.data.doctor.masks import read_mask
 from figureground.data.doctor.report import Report
 from figureground.errors import FiguregroundError
-from figureground.images import read_image, replacing, write_image
+from figureground.images import UNSPEAKABLE, read_image, replacing, write_image
 
 LOG = "repairs.csv"
 UNUSABLE = {"unlisted", "stray", "not_trimap", "size_differs"}  # not copied, even where they are accepted
@@ -71,20 +71,29 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
 def files_left_out(findings: Iterable[Finding], examined: Examined) -> dict[Path, str]:
     """The files that a repaired copy does without, and why."""
     splits = {record.item.image: record.item.split for record in examined.records if record.item.image}
+    pairs = [(record.item.image, record.item.mask) for record in examined.records]
+    partners = {a: b for a, b in [*pairs, *(pair[::-1] for pair in pairs)] if a and b}
     left_out: dict[Path, str] = {}
     unusable = UNUSABLE if examined.reading.threshold is not None else UNUSABLE | {"several_classes"}
-    for finding in findings:
+    # Copies come last: of one picture a pair should remain that nothing else is wrong with.
+    for finding in sorted(findings, key=lambda finding: finding.kind in DUPLICATES):
         if finding.about.repair != "leave out" or (finding.severity == "note" and finding.kind not in unusable):
             continue
         for case in finding.cases:
-            files = spare_copies(case.files, splits, finding.kind) if finding.kind in DUPLICATES else case.files
+            files = list(case.files)
+            if finding.kind in DUPLICATES:
+                files = spare_copies([path for path in files if path not in left_out], splits, finding.kind)
             for path in files:
-                left_out.setdefault(path, finding.about.title)
+                for file in (path, partners.get(path)):
+                    if file:
+                        left_out.setdefault(file, finding.about.title)
     return left_out
 
 
 def spare_copies(files: Collection[Path], splits: dict[Path, Split], kind: str) -> list[Path]:
     """Of one picture's files those to leave out, so that test keeps its own and of exact copies one remains."""
+    if not files:
+        return []
     last = max(files, key=lambda path: SPLITS.index(splits[path]))
     if kind == "near_leak":
         return [path for path in files if splits[path] != splits[last]]
@@ -147,7 +156,7 @@ def _cleaned(figure: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[str]]:
 
 
 def _write_log(path: Path, actions: Iterable[Action]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors=UNSPEAKABLE) as file:
         writer = csv.writer(file)
         writer.writerow([field.name for field in fields(Action)])
         writer.writerows(astuple(action) for action in sorted(actions, key=lambda action: action.file))
