@@ -5,7 +5,7 @@
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
 1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` from its weights with the next seed, then twice more
-   from those of the one before, gentler, the last time taught by it: four runs, as ``figureground train`` makes them;
+   from those of the one before, each time gentler: four runs, as ``figureground train`` makes them;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
@@ -49,7 +49,7 @@ TIMED = 100
 LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
 THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
-FOURTH = {**THIRD, "epochs": 24, "phases": [{"until": 0.75, "size": 192}], "teacher_share": 0.4}  # of the one before
+FOURTH = {"epochs": 8, "learning_rate": 2e-4, "warmup": 0.1, "phases": []}
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
     ("", "pets", {}),
     ("-finish", "pets_finish", {}),
@@ -70,9 +70,7 @@ def trained(given: argparse.Namespace) -> list[Path]:
     """Stages 1 and 2: the runs' folders; the last holds the model."""
     folders: list[Path] = []
     for place, (suffix, recipe, changes) in enumerate(RUNS[: given.parts]):
-        start: dict[str, Any] = {"start_from": str(folders[-1])} if folders else {}
-        if "teacher_share" in changes:
-            start["teachers"] = [str(folders[-1])]
+        start = {"start_from": str(folders[-1])} if folders else {}
         folders.append(given.output.with_name(f"{given.output.name}{given.seed}{suffix}"))
         run(settings_of(given, recipe, {**changes, **start, "seed": given.seed + place}), folders[-1])
     if not (folders[-1] / "test.json").is_file():
