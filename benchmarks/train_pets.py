@@ -4,8 +4,8 @@
 
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
-1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` from its weights with the next seed, then twice more
-   from those of the one before, each time gentler: four runs, as ``figureground train`` makes them;
+1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` from its weights with the next seed, and once more
+   from those of that, gentler: three runs, as ``figureground train`` makes them;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
@@ -49,12 +49,10 @@ TIMED = 100
 LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
 THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
-FOURTH = {"epochs": 8, "learning_rate": 2e-4, "warmup": 0.1, "phases": []}
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
     ("", "pets", {}),
     ("-finish", "pets_finish", {}),
     ("-third", "pets_finish", THIRD),
-    ("-fourth", "pets_finish", FOURTH),
 )
 log = logging.getLogger("train_pets")
 
