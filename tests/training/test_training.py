@@ -92,8 +92,16 @@ def test_training_learns(tmp_path):
     assert run.best.valid_dice > 0.6
 
 
-@pytest.mark.parametrize("config", [TINY, STRONG, replace(STRONG, accumulate=2), replace(STRONG, schedule="cosine")])
-@pytest.mark.parametrize("stop_after", [3, 11])  # within the first epoch and within the second, of 8 batches each
+@pytest.mark.parametrize(
+    ("config", "stop_after"),  # within the first epoch and within the second, of 8 batches each
+    [
+        (TINY, 3),
+        (STRONG, 3),
+        (STRONG, 11),
+        (replace(STRONG, accumulate=2), 11),
+        (replace(STRONG, schedule="cosine"), 11),
+    ],
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, config, stop_after):
     whole = train(config, tmp_path / "whole")
     steps = 0
@@ -419,13 +427,12 @@ def test_the_command_is_interrupted_in_its_first_epoch_and_resumed(tmp_path, num
     assert (tmp_path / "a" / "test.json").is_file()
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_gradients_are_clipped_in_every_precision(tmp_path, precision):
-    config = replace(STRONG, epochs=1, optimizer="adamw", precision=precision, ema_decay=None)
-    free, tight = (train(replace(config, clip=clip), tmp_path / str(clip)) for clip in (None, 1e-12))
+def test_gradients_are_clipped_in_bfloat16(tmp_path):
+    config = replace(STRONG, epochs=1, precision="bfloat16", ema_decay=None)
+    changes = {"still": {"learning_rate": 1e-12}, "free": {"clip": None}, "tight": {"clip": 1e-12}}
     start, moved, held = (
-        read_tensors(run.model)["head.weight"]
-        for run in (train(replace(config, learning_rate=1e-12), tmp_path / "still"), free, tight)
+        read_tensors(train(replace(config, **change), tmp_path / name).model)["head.weight"]
+        for name, change in changes.items()
     )
     assert np.abs(moved - start).max() > 1e-4
     assert np.abs(held - start).max() < np.abs(moved - start).max() / 10  # Adam's epsilon is far above the gradient
