@@ -61,6 +61,11 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(Path(above, name) for above, _, names in os.walk(folder, onerror=refuse) for name in names)
 
 
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file below a folder, or a folder between them, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def read_image(source: ImageSource) -> NDArray[np.uint8]:
     """An image (H, W, 3) uint8 RGB, upright.
 

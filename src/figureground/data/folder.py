@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from figureground.data.dataset import SPLITS, FileDataset, Pair, Split, list_briefly
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES, files_below, read_levels
+from figureground.images import IMAGE_SUFFIXES, files_below, is_hidden, read_levels
 from figureground.labels import BACKGROUND, FIGURE
 
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
@@ -100,8 +100,7 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Image files below a folder by their relative path without the suffix; hidden ones do not count."""
     found: dict[str, list[Path]] = {}
     for path in files_below(folder):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path, folder) and path.is_file():
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return found
 

@@ -112,11 +112,9 @@ class Records:
 
     def _document(self, places: Sequence[int]) -> Iterator[str]:
         yield '{"info": {"description": "figure-ground masks"}, "licenses": [], "images": ['
-        first = True
         for number, record in enumerate(self._at(places), start=1):
             del record["annotation"]
-            yield f"{'' if first else ', '}{json.dumps({'id': number, **record})}"
-            first = False
+            yield f"{', ' if number > 1 else ''}{json.dumps({'id': number, **record})}"
         yield '], "annotations": ['
         count = 0
         for number, record in enumerate(self._at(places), start=1):
@@ -127,11 +125,10 @@ class Records:
         yield f'], "categories": {json.dumps([CATEGORY])}}}'
 
     def _at(self, places: Sequence[int]) -> Iterator[dict[str, Any]]:
-        if places:
-            with self._path.open("rb") as file:
-                for place in places:
-                    file.seek(place)
-                    yield json.loads(file.readline())
+        with self._path.open("rb") as file:
+            for place in places:
+                file.seek(place)
+                yield json.loads(file.readline())
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES, files_below
+from figureground.images import IMAGE_SUFFIXES, files_below, is_hidden
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,9 @@ def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Ite
         )
     around = results is not None and results in folder.resolve().parents  # it was named although it lies there
     for path in files_below(folder):
-        if path.suffix.lower() in suffixes and _may_be_photo(path):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if not hidden and (around or results not in path.resolve().parents):
-                yield path
+        named = path.suffix.lower() in suffixes and not is_hidden(path, folder)
+        if named and _may_be_photo(path) and (around or results not in path.resolve().parents):
+            yield path
 
 
 def _kept_apart(found: dict[Path, Path]) -> dict[Path, Path]:

@@ -80,11 +80,7 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     bundle = starting_bundle(config)
     with _claimed(folder):
         datasets = _open_datasets(config, progress)
-        lightning.seed_everything(config.seed, workers=True, verbose=False)  # kernels get a new network's size
-        weights = starting_weights(bundle, datasets[0]) if bundle else {}
-        parts = _parts(config, datasets, known=bool(weights))
-        if weights:
-            parts.module.network.load_state_dict(weights)
+        parts = _parts(config, datasets, bundle)
     _empty_folder(folder, overwrite)
     with replacing(folder / CONFIG) as partial:
         partial.write_text(to_yaml(config))
@@ -113,7 +109,7 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
             raise FiguregroundError(f"{folder} holds no {name}; there is no run to resume. Start one without --resume")
     config = parse(TrainConfig, read_settings(folder / CONFIG), str(folder / CONFIG))
     datasets = _open_datasets(config, progress)
-    return _fit(config, folder, datasets, _parts(config, datasets, known=True), folder / LAST, progress)
+    return _fit(config, folder, datasets, _parts(config, datasets, resumed=True), folder / LAST, progress)
 
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
@@ -189,23 +185,30 @@ class _Parts(NamedTuple):
     on_gpu: bool
 
 
-def _parts(config: TrainConfig, datasets: tuple[Dataset, Dataset], *, known: bool) -> _Parts:
+def _parts(
+    config: TrainConfig, datasets: tuple[Dataset, Dataset], bundle: Path | None = None, *, resumed: bool = False
+) -> _Parts:
     """
     Args:
         config: all settings.
         datasets: train and valid.
-        known: the weights will be given, so that ImageNet's are not needed.
+        bundle: whose weights the network starts from.
+        resumed: a checkpoint will bring the weights.
 
     Raises:
-        FiguregroundError: there is no such network, GPU or download.
+        FiguregroundError: there is no such network, GPU or download, or the bundle holds another network.
     """
     on_gpu = uses_gpu(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, on_gpu)
+    weights = starting_weights(bundle, datasets[0]) if bundle else {}
+    known = resumed or bool(weights)  # then ImageNet's are not needed
     module = SegmentationModule(
         replace(config, model=without_download(config.model)) if known else config,
         config.epochs * math.ceil(len(batches[0]) / config.accumulate),
     )
+    if weights:
+        module.network.load_state_dict(weights)
     return _Parts(module, batches, on_gpu)
 
 
