@@ -1,4 +1,5 @@
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def pets_256(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pets_native(tmp_path_factory):
     return _unpacked("oxford-iiit-pet-native", tmp_path_factory.mktemp("pets-native"))
+
+
+@pytest.fixture
+def in_process(monkeypatch, capsys):
+    """Run the command without a new process, whose imports take seconds: exit status, stdout and stderr."""
+    from figureground.cli import main
+
+    def figureground(*arguments):
+        monkeypatch.setattr(sys, "argv", ["figureground", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return figureground
 
 
 def _random_bundle(path, name, arguments, size):

@@ -141,3 +141,4 @@ def test_a_link_to_a_run_is_followed(tmp_path):
     (tmp_path / "a" / BUNDLE_IN_RUN).touch()
     (tmp_path / "latest").symlink_to("a")
     assert bundle_path(tmp_path / "latest") == tmp_path / "a" / BUNDLE_IN_RUN
+    assert bundle_path(tmp_path / "latest" / BUNDLE_IN_RUN) == tmp_path / "a" / BUNDLE_IN_RUN

@@ -1,17 +1,32 @@
 """What the documentation shows is run."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 from figureground import load
+from figureground.cli import app
 from figureground.export.gate import LIMITS
 from figureground.prediction.engines import ENGINES
 
-EXPORT = (Path(__file__).parents[1] / "docs" / "export.md").read_text()
+ROOT = Path(__file__).parents[1]
+EXPORT = (ROOT / "docs" / "export.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHOWN = [line for page in PAGES for line in re.findall(r"^figureground ([^<>\n]+)", page.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_every_command_that_is_shown_can_be_given(shown):
+    """Its name and its flags; whether it works is the matter of other tests."""
+    command, words = get_command(app), shlex.split(shown, comments=True)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    command.make_context("figureground", words)
 
 
 @pytest.mark.parametrize("size", [(120, 90), (33, 47), (1, 1)])

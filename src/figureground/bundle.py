@@ -66,9 +66,24 @@ class BundleInfo:
     format_version: int = FORMAT_VERSION
 
 
-def followed(folder: Path) -> Path:
-    """What a link to a run, such as ``runs/latest``, points to now: by the end of a long command it may be another."""
-    return folder.parent / folder.readlink() if folder.is_symlink() and folder.is_dir() else folder
+def free_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, or ``parent/name-2`` and so on if it is taken."""
+    folder, number = parent / name, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{name}-{number}"
+    return folder
+
+
+def followed(source: str | Path) -> Path:
+    """A run, or a file in one, by the folder that a link such as ``runs/latest`` points to now: by the end of a long
+    command it may be another.
+    """
+    path = Path(source)
+    for link in (path, path.parent):
+        if link.is_symlink() and link.is_dir():
+            return link.parent / link.readlink() / path.relative_to(link)
+    return path
 
 
 def bundle_path(source: str | Path) -> Path:
@@ -79,7 +94,7 @@ def bundle_path(source: str | Path) -> Path:
     Raises:
         FiguregroundError: there is none.
     """
-    path = followed(Path(source))
+    path = followed(source)
     if (path / BUNDLE_IN_RUN).is_file():
         return path / BUNDLE_IN_RUN
     if str(source) in PRETRAINED and not path.is_file():

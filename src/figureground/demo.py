@@ -60,21 +60,21 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> None:
-    """Train, score and draw into ``output``, beside the runs of earlier demonstrations.
+    """Train, score and draw.
 
     Args:
-        output: the folder.
+        output: the folder; the run goes below it.
         progress: show progress bars.
         say: receives the lines for the user.
     """
     from figureground.config import TrainConfig, merge, parse, read_settings
     from figureground.evaluation import draw_cases, score_run
-    from figureground.training import free_folder, train
+    from figureground.training import train
 
     config = parse(TrainConfig, merge(read_settings("strong"), SETTINGS))
     height, width = config.preprocessing.size
     say(f"figureground: training a small U-Net on drawn figures ({height}×{width} pixels, {config.epochs} epochs)")
-    run = train(config, free_folder(output, "run"), progress=progress)
+    run = train(config, output / "run", progress=progress)
     if run.interrupted:
         raise KeyboardInterrupt
     evaluation = score_run(run.folder, progress=progress)

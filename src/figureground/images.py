@@ -31,6 +31,7 @@ WRITABLE_SUFFIXES = {
     "RGBA": (".png", ".webp", ".tif", ".tiff"),
     "I;16": (".png", ".tif", ".tiff"),
 }
+HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 STRIP = 2**16  # pixels that are converted at once: few enough for the processor's cache
 LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
 UNSPEAKABLE = "backslashreplace"  # how text files show names that are not valid UTF-8, as those of old archives
@@ -64,6 +65,11 @@ def files_below(folder: Path) -> list[Path]:
 def is_hidden(path: Path, folder: Path) -> bool:
     """Whether a file below a folder, or a folder between them, has a name that begins with a dot."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def resolved(path: Path) -> Path:
+    """The file itself, without links; of links in a circle, at which ``Path.resolve`` raises, as far as they lead."""
+    return Path(os.path.realpath(path))
 
 
 def read_image(source: ImageSource) -> NDArray[np.uint8]:
@@ -127,7 +133,9 @@ def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]
         found = "is empty (0 bytes)" if empty else "is not an image, or of a kind that is not supported"
         raise FiguregroundError(f"{name} {found}; expected one of: {', '.join(IMAGE_SUFFIXES)}") from None
     except Image.DecompressionBombError as error:
-        raise FiguregroundError(f"{name} is too large ({error}); if it is trusted, raise --max-pixels") from None
+        raise FiguregroundError(
+            f"{name} is too large ({error}); if it is trusted, shrink it, or raise the --max-pixels of predict"
+        ) from None
     except BROKEN_PICTURE as error:
         raise FiguregroundError(f"{name} cannot be decoded ({error}); is it damaged? Get it again") from None
 
@@ -137,7 +145,7 @@ def _opened(source: str | Path | bytes) -> Image.Image:
     try:
         return _open_quietly(source)
     except UnidentifiedImageError:
-        if _start(source)[4:8] != b"ftyp":
+        if _start(source)[4:12] not in HEIF:
             raise
     try:
         from pillow_heif import register_heif_opener

@@ -245,7 +245,7 @@ def test_a_limit_of_pixels(command):
     status, _, err = command("large.png", "--max-pixels", "9e5")
     assert status == 1
     assert "skipped: large.png is too large (Image size (1000000 pixels) exceeds limit of 900000 pixels" in err
-    assert "if it is trusted, raise --max-pixels" in err
+    assert "if it is trusted, shrink it, or raise the --max-pixels" in err
     assert command("large.png", "--max-pixels", "1e6")[::2] == (0, "")
 
 
@@ -341,6 +341,10 @@ def test_films_and_photos_of_one_command(command, photos, tmp_path):
     status, out, err = command("clip.mp4", "gone.jpg", "-o", "gone")  # the film is made nevertheless
     assert (status, err) == (1, "skipped: gone.jpg: no such file\n")
     assert out.decode().startswith("gone/clip.mp4: 4 frames")
+    (tmp_path / "holiday.mov").mkdir()
+    save("holiday.mov/a.png", halves())
+    status, out, _ = command("holiday.mov", "-o", "of-photos", "--save", "coco,mask")
+    assert (status, out.decode().startswith("1 of 1 photos done")) == (0, True)
     save("films/a.png", halves())
     status, out, err = command("films", "-o", "with-photo", "--save", "mask,coco")
     assert (status, err) == (0, "films are made without coco\n")

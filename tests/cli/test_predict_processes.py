@@ -106,13 +106,15 @@ def test_two_processes_may_share_a_folder(start, tmp_path):
     assert not [path for path in (tmp_path / "out").glob(".*") if path.name != ".coco.jsonl"]
 
 
-def test_ctrl_c_leaves_whole_files_and_their_document(start, tmp_path):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_leave_whole_files_and_their_document(start, tmp_path, number, expected):
     out = tmp_path / "out"
     process = start()
     wait_for_a_file(out)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     status, _, err = finished(process)
-    assert (status, "Traceback" in err) == (130, False)
+    assert (status, "Traceback" in err) == (expected, False)
+    assert f" of {COUNT} photos; the same command goes on" in err
     masks = sorted(path.name for path in out.glob("[!.]*.png"))
     assert recorded(out) == masks
     assert 1 <= len(masks) < COUNT

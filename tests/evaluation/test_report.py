@@ -320,7 +320,10 @@ def test_figures_are_written_before_the_report(bundle, tmp_path):
     assert isinstance(refused.exception, UsageError)
     assert "is the name of its folder of plots; expected one such as" in str(refused.exception)
     (tmp_path / "page").write_text("in the way of the plots")
-    failed = CliRunner().invoke(app, [*given, str(page)])
+    refused = CliRunner().invoke(app, [*given, str(page)])
+    assert "page exists; choose another name or replace it with --overwrite" in str(refused.exception)
+    assert not figures.exists()
+    failed = CliRunner().invoke(app, [*given, str(page), "--overwrite"])
     assert isinstance(failed.exception, FiguregroundError)
     assert json.loads(figures.read_text())["n"] > 0
     assert "test Dice" in failed.output

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from figureground.bundle import read_info, read_tensors, write_bundle
-from figureground.cli import main
 from figureground.config import DataConfig, OperatingPoint, TrainConfig, to_yaml
 from figureground.errors import FiguregroundError
 from figureground.export import export, gate
@@ -49,14 +47,6 @@ def run(narrow_bundle, tmp_path):
     shutil.copy(narrow_bundle, folder / "model.safetensors")
     (folder / "config.yaml").write_text(to_yaml(TrainConfig(DATA)))
     return folder
-
-
-def figureground(monkeypatch, capsys, *arguments):
-    """The command's exit status and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["figureground", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code or 0, *capsys.readouterr()
 
 
 def test_a_file_with_its_figures(run, traced, tmp_path):
@@ -136,11 +126,11 @@ def test_what_cannot_be_exported(run, narrow_onnx, tmp_path, monkeypatch, source
     assert sorted(os.listdir()) == before
 
 
-def test_the_command_makes_an_int8_file(run, traced, monkeypatch, capsys):
+def test_the_command_makes_an_int8_file(run, traced, in_process):
     bundle = run / "model.safetensors"
     point = OperatingPoint(1e-9)  # every pixel is figure, so that no engine can differ from another in a mask
     write_bundle(bundle, read_tensors(bundle), replace(read_info(bundle), operating_point=point))
-    status, output, errors = figureground(monkeypatch, capsys, "export", run, "--precision", "int8")
+    status, output, errors = in_process("export", run, "--precision", "int8")
     assert status == 0, errors
     assert "onnxruntime" in output
     assert f"written: {run}/model-int8.onnx (0." in output
@@ -150,15 +140,15 @@ def test_the_command_makes_an_int8_file(run, traced, monkeypatch, capsys):
     assert {"QuantizeLinear", "DequantizeLinear"} <= types
 
 
-def test_the_command_refuses_a_loss(run, spoilt, monkeypatch, capsys):
+def test_the_command_refuses_a_loss(run, spoilt, in_process):
     before = sorted(os.listdir(run))
-    status, output, errors = figureground(monkeypatch, capsys, "export", run)
+    status, output, errors = in_process("export", run)
     assert status == 1
     assert "nothing" in output  # the table, which says why
     assert errors.startswith("error: the mean Dice on valid (n = 4) falls by")
     assert len(errors.splitlines()) == 1
     assert sorted(os.listdir(run)) == before
-    status, output, _ = figureground(monkeypatch, capsys, "export", run, "--accept-loss")
+    status, output, _ = in_process("export", run, "--accept-loss")
     assert status == 0
     assert "written" in output
 
@@ -176,12 +166,14 @@ def test_the_command_refuses_a_loss(run, spoilt, monkeypatch, capsys):
         (["run", "-o", "a.onnx", "--foreground", "both"], 2, "border policy 'both'; expected one of"),
     ],
 )
-def test_the_command_says_what_is_wrong(run, traced, narrow_onnx, monkeypatch, capsys, arguments, expected, message):
+def test_the_command_says_what_is_wrong(
+    run, traced, narrow_onnx, monkeypatch, in_process, arguments, expected, message
+):
     monkeypatch.chdir(run.parent)
     shutil.copy(narrow_onnx, run / "model.onnx")
     if arguments[0].endswith(".safetensors"):
         arguments = [*arguments, "-o", "other.onnx"]
-    status, _, errors = figureground(monkeypatch, capsys, "export", *arguments)
+    status, _, errors = in_process("export", *arguments)
     assert status == expected
     assert message in errors
     assert len(errors.splitlines()) == 1

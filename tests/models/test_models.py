@@ -102,6 +102,9 @@ def test_imagenet_weights_without_a_network(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
+        ("compact_fpn", {"widths": [24, 48, 96, 160]}, r"widths is \[24, .*; expected 5 numbers"),
+        ("compact_fpn", {"blocks": [1] * 6}, "blocks is .* expected 5 numbers"),
+        ("compact_fpn", {"head_stride": 8}, r"head_stride is 8; expected one of: \(2, 4\)"),
         ("vnet", {}, "no model 'vnet'; expected one of: unet, resnet34_unet, compact_fpn"),
         ("unet", {"width": 3}, "model 'unet' has no argument width; it has: base_width"),
     ],

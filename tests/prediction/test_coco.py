@@ -144,15 +144,17 @@ def test_of_two_records_of_a_name_the_later_counts(tmp_path):
 
 
 def test_a_document_of_many_photos_needs_the_memory_of_one(tmp_path):
-    record = annotation_record("photo.jpg", np.random.default_rng(0).random((200, 300)) < 0.5, 1)
-    size = len(json.dumps(record))
-    records = Records(tmp_path / ".coco.jsonl")
-    for index in range(30):
-        records.add({**record, "file_name": f"{index}.jpg"})
-    tracemalloc.start()
-    try:
-        records.write_document(tmp_path / "coco.json")
-        assert tracemalloc.get_traced_memory()[1] < 15 * size  # the text of one, and what it is parsed into: not of 30
-    finally:
-        tracemalloc.stop()
-    assert (tmp_path / "coco.json").stat().st_size > 29 * size
+    record = annotation_record("photo.jpg", np.random.default_rng(0).random((60, 100)) < 0.5, 1)
+    peaks = []
+    for count in (2, 40):
+        records = Records(tmp_path / f"{count}.jsonl")
+        for index in range(count):
+            records.add({**record, "file_name": f"{index}.jpg"})
+        tracemalloc.start()
+        try:
+            records.write_document(tmp_path / "coco.json")
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert (tmp_path / "coco.json").stat().st_size > count * len(json.dumps(record))
+    assert peaks[1] < 1.5 * peaks[0]

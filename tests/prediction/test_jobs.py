@@ -49,6 +49,12 @@ def test_a_link_to_nothing_is_a_job_that_will_fail(photos):
     assert names(find_jobs([photos / "sub"])) == ["a", "deep/b", "lost"]
 
 
+def test_links_in_a_circle_are_jobs_that_will_fail(photos):
+    (photos / "loop.jpg").symlink_to("loop.jpg")
+    assert "loop" in names(find_jobs([photos], photos / "masks"))
+    assert names(find_jobs([photos / "loop.jpg", photos / "sub"], photos / "masks")) == ["loop", "a", "deep/b"]
+
+
 def test_inputs_without_photos(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()

@@ -182,7 +182,7 @@ def test_a_decompression_bomb_is_refused_by_its_head(tmp_path):
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(zeros_png(20_000, 20_000))
     assert bomb.stat().st_size < 500_000
-    with pytest.raises(FiguregroundError, match=r"bomb.png is too large .*400000000 pixels.*raise --max-pixels"):
+    with pytest.raises(FiguregroundError, match=r"bomb.png is too large .*400000000 pixels.*raise the --max-pixels"):
         read_image(bomb)
 
 

@@ -183,10 +183,11 @@ def test_a_full_disk_fails_the_picture_and_leaves_nothing_of_it(prediction, tmp_
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full: a disk that is full")
 def test_a_full_disk_fails_the_record(prediction, tmp_path):
-    shelf = Shelf(tmp_path, ("coco",))
+    shelf = Shelf(tmp_path, ("mask", "coco"))
     shelf._records = Records(Path("/dev/full"))
     with pytest.raises(FiguregroundError, match=r"/dev/full could not be written \(No space left on device\)"):
         shelf.put(job(), prediction)
+    assert visible(tmp_path) == ["a.png"]  # what can be written is
 
 
 def test_a_picture_too_large_for_jpeg_fails_alone(tmp_path):

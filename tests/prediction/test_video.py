@@ -10,7 +10,7 @@ from figureground.bundle import BundleInfo
 from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.prediction import Member, Prediction, Segmenter, film_writing
-from figureground.prediction.film_reading import Film, Frame, open_film
+from figureground.prediction.film_reading import Film, Frame, open_container, open_film, packets
 from figureground.prediction.film_writing import Format
 from figureground.prediction.video import VideoSummary, predict_video, smooth
 
@@ -331,6 +331,25 @@ def unknown_codec(path):
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
 
 
+def strange_colours(path):
+    """Those of H.273's matrix 8, YCgCo, which FFmpeg cannot convert."""
+    make_film(path, colorspace=8)
+
+
+def test_where_a_file_breaks_off_the_decoder_gives_what_it_holds(film):
+    class Broken:
+        def __init__(self, container):
+            self.container = container
+
+        def demux(self, *streams):
+            yield from itertools.islice(self.container.demux(*streams), 12)
+            raise av.error.OSError(5, "Input/output error")
+
+    with open_container(film) as container:
+        picture = container.streams.video[0]
+        assert sum(len(picture.decode(packet)) for packet in packets(Broken(container), [picture])) == 12
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -341,6 +360,7 @@ def unknown_codec(path):
         (lambda path: path.mkdir(), r"in.mp4 cannot be read as a film \(Is a directory"),
         (sound_only, "in.mp4 has no picture track, only audio"),
         (no_frames, "in.mp4 has a picture track, but no frame that can be decoded"),
+        (strange_colours, r"in.mp4: its colours \(matrix 8\) cannot be converted \(Operation not supported\)"),
         (unknown_codec, "in.mp4 is of a kind that cannot be decoded here"),
     ],
 )

@@ -49,6 +49,12 @@ class WithABorder:
         return Sample(sample.name, sample.image, labels)
 
 
+def test_a_teacher_that_is_no_model_is_named_before_any_image_is_read(tmp_path):
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(FiguregroundError, match=r"^[^;]*empty\.onnx"):
+        Taught(WithABorder(), [str(tmp_path / "empty.onnx")], 0.4)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_the_labels_are_the_mean_of_truth_and_teacher(teacher, share):
     dataset = WithABorder()

@@ -36,12 +36,13 @@ def calibrate(
     """
     refuse_existing(json_file, overwrite)
     with needs("train"):
-        from figureground.bundle import bundle_path
+        from figureground.bundle import bundle_path, followed
         from figureground.data import open_dataset
         from figureground.evaluation import fit_on_valid, write_json
         from figureground.prediction import open_member
         from figureground.pretrained import pretrained_bundle
 
+        model = followed(model)  # ``latest`` may be another run before the end
         bundle = bundle_path(model)
         shipped = pretrained_bundle(bundle.stem)
         if shipped.is_file() and bundle.samefile(shipped):

@@ -54,7 +54,7 @@ def compare(
         )
         from figureground.prediction import load
 
-        models = [str(followed(Path(model))) for model in models]  # ``latest`` may be another run before the end
+        models = [str(followed(model)) for model in models]  # ``latest`` may be another run before the end
         require_comparable(models, metric)
         dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from figureground.cli.common import ForegroundOption, MaskThresholdOption, app, needs, refuse_existing
+from figureground.errors import FiguregroundError
 
 if TYPE_CHECKING:
     from figureground.data.doctor import Predictor
@@ -24,11 +25,14 @@ def oxford_pet(
 ) -> None:
     """Get the Oxford-IIIT Pet dataset, or check that a folder holds it."""
     with needs("train"):
-        from figureground.data import SPLITS, open_dataset
+        from figureground.data import SPLITS
         from figureground.data.oxford_pet import download as fetch
+        from figureground.data.oxford_pet import find_root, open_oxford_pet
 
-        folder = fetch(root) if download else root
-        sizes = {split: len(open_dataset(folder, split)) for split in SPLITS}
+        folder = fetch(root) if download else find_root(root)
+        if folder is None:
+            raise FiguregroundError(f"{root} does not hold the dataset; get it there with --download")
+        sizes = {split: len(open_oxford_pet(folder, split)) for split in SPLITS}
     typer.echo(f"{folder}: " + ", ".join(f"{size} {split}" for split, size in sizes.items()))
 
 
@@ -67,8 +71,10 @@ def check(
     refuse_existing(html, overwrite)
     refuse_existing(json_file, overwrite)
     from figureground.data.doctor import check as examine
-    from figureground.data.doctor import repair, write_json, write_page
+    from figureground.data.doctor import repair, require_repairable, write_json, write_page
 
+    if fix:
+        require_repairable(fix, foreground)
     progress = sys.stderr.isatty()
     report = examine(
         folder, foreground=foreground, mask_threshold=mask_threshold,

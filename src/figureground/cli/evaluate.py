@@ -44,6 +44,7 @@ def evaluate(
         raise UsageError(
             f"--html {html_file} is the name of its folder of plots; expected one such as {html_file}.html"
         )
+    refuse_existing(html_file and html_file.with_suffix(""), overwrite)
     with needs("train"):
         from figureground.bundle import followed
         from figureground.data import open_dataset
@@ -59,7 +60,7 @@ def evaluate(
         from figureground.evaluation.slices import summary
         from figureground.prediction import load
 
-        model = str(followed(Path(model)))  # ``latest`` may be another run before the end
+        model = str(followed(model))  # ``latest`` may be another run before the end
         dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         segmenter = load(model)

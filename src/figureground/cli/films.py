@@ -24,11 +24,10 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
     Raises:
         UsageError: not all of it, and a film was named, or films are ``alone``, rather than found among photos.
     """
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
     from figureground.prediction.video import SHOWN
 
     others = [kind for kind in kinds if kind not in SHOWN]
-    if others and (alone or any(Path(source).suffix.lower() in VIDEO_SUFFIXES for source in sources)):
+    if others and (alone or any(_is_film(Path(source)) for source in sources)):
         raise UsageError(f"a film cannot show {', '.join(others)}; expected some of: {', '.join(SHOWN)}")
     shown = [kind for kind in kinds if kind in SHOWN]
     if others:
@@ -36,6 +35,12 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
             f"films are {'made without' if shown else 'left out: they cannot show'} {', '.join(others)}", err=True
         )
     return shown
+
+
+def _is_film(path: Path) -> bool:
+    from figureground.prediction.film_reading import VIDEO_SUFFIXES
+
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def predict_film(
@@ -48,13 +53,14 @@ def predict_film(
     overwrite: bool,
 ) -> bool:
     """A film of each of some kinds (``shown_in_films``), each reported; whether all went well."""
+    from figureground.images import resolved
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
 
     one = output.suffix.lower() in VIDEO_SUFFIXES
     well = True
     for kind in kinds:
         target = output if one else output / f"{film.name}{f'-{kind}' if len(kinds) > 1 else ''}.mp4"
-        if target.exists() and not overwrite and target.resolve() != film.source.resolve():
+        if target.exists() and not overwrite and resolved(target) != resolved(film.source):
             typer.echo(f"{target} was there (--overwrite replaces it)")
             continue
         try:

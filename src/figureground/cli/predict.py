@@ -220,7 +220,7 @@ def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], 
 
     paths = [Path(source) for source in sources]
     films = find_films(paths, output, VIDEO_SUFFIXES)
-    photos = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
+    photos = [path for path in paths if path.is_dir() or path.suffix.lower() not in VIDEO_SUFFIXES]
     return films, find_jobs(photos, output, required=not films) if photos else []
 
 
@@ -256,7 +256,7 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
                 bar.update()
                 if outcome.status == "failed":
                     bar.write(f"skipped: {outcome.message}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # SIGTERM's
         onwards = "" if overwrite else "; the same command goes on"
         typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos{onwards}", err=True)
         raise

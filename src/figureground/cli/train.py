@@ -119,8 +119,8 @@ def train(
     }  # fmt: skip
     changes = _given(settings)
     with needs("train"):
-        from figureground.evaluation.run import open_split
-        from figureground.training import free_folder
+        from figureground.bundle import free_folder
+        from figureground.evaluation import open_split
         from figureground.training import resume as resume_run
         from figureground.training import train as train_run
 
@@ -184,11 +184,13 @@ def _finish(run: Run, progress: bool) -> None:
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo"),
+    output: Annotated[Path, typer.Option(help="New folder for what it makes.")] = Path("demo"),
 ) -> None:
     """Cut out a cat with the model in the box, then train a small U-Net on drawn data; takes two to three minutes."""
+    from figureground.bundle import free_folder
     from figureground.demo import cut_out_example, train_small
 
+    output = free_folder(output.parent, output.name)
     cut_out_example(output, typer.echo)
     with needs("train"):
         train_small(output, sys.stderr.isatty(), typer.echo)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +116,6 @@ class MaskReader:
     def __init__(self, masks: list[Path], threshold: int | None = None) -> None:
         self._masks = masks
         self._threshold = threshold
-        self._both: tuple[int, int] | None = None
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
         """The label map (H, W) of a mask file.
@@ -137,21 +138,22 @@ class MaskReader:
         """The label of a mask that has only one value."""
         if value == 0:
             return BACKGROUND
-        if self._both is None:
-            self._both = self._first_two_values() or (0, value)
-        if value not in self._both:
+        low, high = self.both or (0, value)
+        if value not in (low, high):
             raise FiguregroundError(
-                f"mask '{path}' has only the value {value}, other masks have {self._both[0]} and {self._both[1]}; "
+                f"mask '{path}' has only the value {value}, other masks have {low} and {high}; "
                 "is it empty or full? Re-save it with the others' values"
             )
-        return FIGURE if value == self._both[1] else BACKGROUND
+        return FIGURE if value == high else BACKGROUND
 
-    def _first_two_values(self) -> tuple[int, int] | None:
+    @cached_property
+    def both(self) -> tuple[int, int] | None:
         """The values of the first mask that has two."""
         for path in self._masks:
-            values = np.unique(read_levels(path))
-            if len(values) == 2:
-                return int(values[0]), int(values[1])
+            with suppress(FiguregroundError):  # of a damaged one, which will be named when its turn comes
+                values = np.unique(read_levels(path))
+                if len(values) == 2:
+                    return int(values[0]), int(values[1])
         return None
 
 

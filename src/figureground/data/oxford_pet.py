@@ -6,6 +6,7 @@ Its folder holds ``images/NAME.*``, ``annotations/trimaps/NAME.png`` (1 pet, 2 b
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def split_names(root: Path, split: Split) -> list[str]:
         raise FiguregroundError(
             f"{path}: no such file; the Oxford-IIIT Pet layout has it. Get annotations.tar.gz again"
         )
-    lines = [line.split() for line in path.read_text().splitlines()]
+    lines = [line.split() for line in os.fsdecode(path.read_bytes()).splitlines()]
     names = [words[0] for words in lines if words and not words[0].startswith("#")]
     if split == "test":
         return names

@@ -208,7 +208,7 @@ def read_metadata(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FiguregroundError(f"{path} cannot be read ({error}); expected a CSV file in UTF-8") from None
     columns = list(rows[0]) if rows else []
     if NAME not in columns:

@@ -23,13 +23,21 @@ def create_model(name: str, arguments: Mapping[str, object] | None = None) -> nn
     """The network ``name`` of ``MODELS``, built with ``arguments``.
 
     Raises:
-        FiguregroundError: no such network, or an argument that it does not have.
+        FiguregroundError: no such network, or an argument that it does not have or cannot take.
     """
     arguments = arguments or {}
+    check_arguments(name, arguments)
+    return MODELS[name](**arguments)
+
+
+def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
+    """
+    Raises:
+        FiguregroundError: no such network, or an argument that it does not have.
+    """
     if name not in MODELS:
         raise UsageError(f"there is no model {name!r}; expected one of: {', '.join(MODELS)}")
     known = list(inspect.signature(MODELS[name]).parameters)
     unknown = sorted(set(arguments) - set(known))
     if unknown:
         raise FiguregroundError(f"model {name!r} has no argument {', '.join(unknown)}; it has: {', '.join(known)}")
-    return MODELS[name](**arguments)

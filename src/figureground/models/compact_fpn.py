@@ -7,9 +7,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
+from figureground.errors import UsageError
 from figureground.models.blocks import initialise, pad_to_multiple, residual_stage, spatial_size
 
-BLOCKS = (1, 2, 3, 4, 2)
+STRIDES = (2, 4, 8, 16, 32)
+HEAD_STRIDES = (2, 4)
 
 
 class CompactFPN(nn.Module):
@@ -22,6 +24,7 @@ class CompactFPN(nn.Module):
         widths: channels of the five stages.
         pyramid_widths: channels of the pathway at strides 32, 16, 8, 4 and 2.
         head_stride: where the pathway ends, 2 or 4; its logits are enlarged bilinearly from there.
+        blocks: residual blocks of the five stages.
 
     Input (B, 3, H, W) float with H, W >= 32; output (B, 1, H, W) logits.
     """
@@ -31,14 +34,20 @@ class CompactFPN(nn.Module):
         widths: tuple[int, ...] = (24, 48, 96, 160, 256),
         pyramid_widths: tuple[int, ...] = (128, 96, 64, 48, 32),
         head_stride: int = 2,
+        blocks: tuple[int, ...] = (1, 2, 3, 4, 2),
     ) -> None:
         super().__init__()
+        for name, each in {"widths": widths, "pyramid_widths": pyramid_widths, "blocks": blocks}.items():
+            if len(each) != len(STRIDES):
+                raise UsageError(f"{name} is {each!r}; expected {len(STRIDES)} numbers, one for each of the strides")
+        if head_stride not in HEAD_STRIDES:
+            raise UsageError(f"head_stride is {head_stride!r}; expected one of: {HEAD_STRIDES}")
         ends = len(widths) if head_stride == 2 else len(widths) - 1
         self.stem = ConvolutionBN(3, widths[0], kernel_size=3, stride=2)
         self.stages = nn.ModuleList(
             [
-                residual_stage(*channels, blocks, stride=1 if index == 0 else 2)
-                for index, (channels, blocks) in enumerate(zip(pairwise((widths[0], *widths)), BLOCKS, strict=True))
+                residual_stage(*channels, depth, stride=1 if index == 0 else 2)
+                for index, (channels, depth) in enumerate(zip(pairwise((widths[0], *widths)), blocks, strict=True))
             ]
         )
         self.top = ConvolutionBN(widths[-1], pyramid_widths[0], kernel_size=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -98,7 +98,7 @@ class Film:
         What cannot be decoded is left out, and a film that breaks off just ends; both are noted.
 
         Raises:
-            FiguregroundError: not one frame could be decoded.
+            FiguregroundError: not one frame could be decoded, or their colours cannot be converted.
         """
         from av import FFmpegError
 
@@ -135,7 +135,22 @@ class Film:
         time = self.end if decoded.pts is None else seconds(decoded.pts, decoded.time_base) - self.start
         self.count += 1
         self.end = time + duration
-        return Frame(np.ascontiguousarray(upright(_rgb(decoded), _matrix(decoded))), time, duration)
+        return Frame(np.ascontiguousarray(upright(self._rgb(decoded), _matrix(decoded))), time, duration)
+
+    def _rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """A decoded frame (H, W, 3) as it is stored, by its own colour matrix."""
+        from av import FFmpegError
+        from av.video.reformatter import Colorspace
+
+        untagged_hd = frame.colorspace == UNSPECIFIED and frame.height >= HD_HEIGHT
+        matrix = Colorspace.ITU709 if untagged_hd else None
+        try:
+            return np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=matrix), np.uint8)
+        except FFmpegError as error:
+            raise FiguregroundError(
+                f"{self.path}: its colours (matrix {int(frame.colorspace)}) cannot be converted ({error.strerror}); "
+                "convert the film to BT.709 first"
+            ) from error
 
 
 def seconds(ticks: int, clock: Fraction | None) -> Fraction:
@@ -164,16 +179,6 @@ def upright(image: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.u
     if lies(matrix):
         image, matrix = image.swapaxes(0, 1), matrix[::-1]  # right is shown as down: exchange both, then mirror
     return image[:: -1 if matrix[1, 1] < 0 else 1, :: -1 if matrix[0, 0] < 0 else 1]
-
-
-def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    """A decoded frame (H, W, 3) as it is stored, by its own colour matrix."""
-    from av.video.reformatter import Colorspace
-
-    untagged_hd = frame.colorspace == UNSPECIFIED and frame.height >= HD_HEIGHT
-    return np.asarray(
-        frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709 if untagged_hd else None), np.uint8
-    )
 
 
 @contextmanager
@@ -222,5 +227,10 @@ def packets(container: InputContainer, streams: Sequence[VideoStream | AudioStre
     """The packets of some streams up to the end, or to where the file breaks off; an empty one ends each stream."""
     import av
 
-    with suppress(av.FFmpegError):
+    try:
         yield from container.demux(*streams)
+    except av.FFmpegError:
+        for stream in streams:
+            last: Packet[Any] = av.Packet()
+            last.stream = stream
+            yield last

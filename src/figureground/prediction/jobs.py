@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES, files_below, is_hidden
+from figureground.images import IMAGE_SUFFIXES, files_below, is_hidden, resolved
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], ou
     """Of folders that lie below the results: these may be put into one of them, and be photos the next time."""
     if output is None:
         return
-    searched = [path.resolve() for path in inputs if _is_folder(path) and output.resolve() in path.resolve().parents]
+    searched = [resolved(path) for path in inputs if _is_folder(path) and resolved(output) in resolved(path).parents]
     for job in jobs:
-        if any(folder in (output / job.name).resolve().parents for folder in searched):
+        if any(folder in resolved(output / job.name).parents for folder in searched):
             raise FiguregroundError(
                 f"the results would lie among the photos ({output / job.name}), and next time be taken for photos; "
                 f"expected another folder, such as {output / 'masks'}"
@@ -92,9 +92,9 @@ def _found(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str])
     for path in inputs:
         if _is_folder(path):
             for file in _files_in(path, output, suffixes):
-                found.setdefault(file.resolve(), (file, file.relative_to(path)))
+                found.setdefault(resolved(file), (file, file.relative_to(path)))
         else:
-            found.setdefault(path.resolve(), (path, Path(path.name)))
+            found.setdefault(resolved(path), (path, Path(path.name)))
     return dict(found.values())
 
 
@@ -111,16 +111,16 @@ def _named(found: dict[Path, Path]) -> list[Job]:
 
 
 def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Iterator[Path]:
-    results = output.resolve() if output is not None else None
-    if results == folder.resolve():
+    results = resolved(output) if output is not None else None
+    if results == resolved(folder):
         raise FiguregroundError(
             f"the results would lie among the photos of {folder}, and next time be taken for photos; "
             f"expected another folder, such as {folder / 'masks'}"
         )
-    around = results is not None and results in folder.resolve().parents  # it was named although it lies there
+    around = results is not None and results in resolved(folder).parents  # it was named although it lies there
     for path in files_below(folder):
         named = path.suffix.lower() in suffixes and not is_hidden(path, folder)
-        if named and _may_be_photo(path) and (around or results not in path.resolve().parents):
+        if named and _may_be_photo(path) and (around or results not in resolved(path).parents):
             yield path
 
 
@@ -129,8 +129,8 @@ def _kept_apart(found: dict[Path, Path]) -> dict[Path, Path]:
     apart, depth = dict(found), 2
     while twice := _doubles(apart):
         for source in twice:
-            resolved = source.resolve()
-            apart[source] = Path(*resolved.relative_to(resolved.anchor).parts[-depth:])
+            whole = resolved(source)
+            apart[source] = Path(*whole.relative_to(whole.anchor).parts[-depth:])
         depth += 1
     return apart
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from figureground.errors import FiguregroundError, UsageError
-from figureground.images import read_profile
+from figureground.images import read_profile, resolved
 from figureground.prediction.coco import Records, annotation_record
 from figureground.prediction.cutout import Background
 from figureground.prediction.jobs import Job
@@ -49,10 +49,10 @@ class Shelf:
             FiguregroundError: the folder cannot be made or written to, a result would replace a photo, or, unless
                 ``overwrite`` is given, one of another kind.
         """
-        photos = {job.source.resolve() for job in jobs}
+        photos = {resolved(job.source) for job in jobs}
         for job in jobs:
             for kind, path in zip(self._pictures, self.files(job), strict=True):
-                if path.resolve() in photos:
+                if resolved(path) in photos:
                     raise FiguregroundError(
                         f"{path} is a photo, and would be replaced; expected another folder of results"
                     )
@@ -85,9 +85,12 @@ class Shelf:
         Raises:
             FiguregroundError: what could not be written, and why.
         """
-        if self._records is not None:
-            self._records.add(annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice))
         failures = []
+        if self._records is not None:
+            try:
+                self._records.add(annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice))
+            except FiguregroundError as error:
+                failures.append(str(error))
         for kind, path in zip(self._pictures, self.files(job), strict=True):
             profile = read_profile(job.source) if kind in COLOURED else None
             try:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from figureground.training.run import Run, free_folder, resume, train
+from figureground.training.run import Run, resume, train
 
-__all__ = ["Run", "free_folder", "resume", "train"]
+__all__ = ["Run", "resume", "train"]

@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader
 
 from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, followed
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
-from figureground.data import Dataset
+from figureground.data import Dataset, open_dataset
 from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.images import replacing
+from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
 from figureground.training.datamodule import ResumableLoader, kept, loaders, open_for_training
@@ -74,9 +75,9 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     if folder.is_file():
         raise FiguregroundError(f"{folder} is a file; expected a folder for the run")
     _refuse_taken(folder, overwrite)
-    if any(Path(teacher).resolve() == folder.resolve() for teacher in config.teachers):
+    if any(folder.resolve() in (path := Path(teacher).resolve(), path.parent) for teacher in config.teachers):
         raise FiguregroundError(f"{folder} is the teacher and would be replaced; choose another --name")
-    uses_gpu(config)  # before the data are read
+    _refuse_wrong_parts(config)
     bundle = starting_bundle(config)
     with _claimed(folder):
         datasets = _open_datasets(config, progress)
@@ -87,13 +88,25 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     return _fit(config, folder, datasets, parts, None, progress)
 
 
+def _refuse_wrong_parts(config: TrainConfig) -> None:
+    """Before the data are read, which takes long.
+
+    Raises:
+        FiguregroundError: there is no such network or GPU, or the network cannot be built like that.
+    """
+    uses_gpu(config)
+    check_arguments(config.model.name, config.model.arguments)
+    with torch.device("meta"):  # without memory or weights
+        create_model(config.model.name, without_download(config.model).arguments)
+
+
 def _settled(config: TrainConfig) -> TrainConfig:
     """With the runs that links to them, such as ``latest``, point to now: soon it is this run."""
     start = config.start_from
     return replace(
         config,
-        start_from=None if start is None else str(followed(Path(start))),
-        teachers=tuple(str(followed(Path(teacher))) for teacher in config.teachers),
+        start_from=None if start is None else str(followed(start)),
+        teachers=tuple(str(followed(teacher)) for teacher in config.teachers),
     )
 
 
@@ -114,6 +127,7 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
     preprocessing = Preprocessing.of(config.preprocessing)
+    open_dataset(config.data.source, "valid")  # a split that is missing is said before the other one is decoded
     train_data = open_for_training(config.data, preprocessing, "train", progress)
     if config.teachers:
         taught = Taught(train_data, config.teachers, config.teacher_share)
@@ -271,12 +285,3 @@ def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: Epoch
         scores={"valid": {"n": len(valid_data), "epoch": row.epoch, "dice": {"mean": row.valid_dice}}},
         figureground=__version__,
     )
-
-
-def free_folder(runs: Path, name: str) -> Path:
-    """``runs/name``, or ``runs/name-2`` and so on if it is taken."""
-    folder, number = runs / name, 1
-    while folder.exists():
-        number += 1
-        folder = runs / f"{name}-{number}"
-    return folder

@@ -140,6 +140,7 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
         layers: as ``exported_layers`` gives them for this network.
         images: a batch (N, 3, H, W), normalised.
     """
+    normalised = _before_batch_norms(network, images[:1])
     folded: dict[int, tuple[float, Tensor]] = {}  # by a convolution's output: what it was enlarged by, and the bias
 
     def remember(factor: float, bias: Tensor) -> Any:
@@ -161,14 +162,35 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
     hooks = [norm.register_forward_pre_hook(rebuild) for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)]
     for name, convolution in convolutions(network).items():
         weight, bias = layers[name]
-        if convolution.bias is None:
+        if name in normalised:
             factor = float(convolution.weight.data.std() / weight.std().clamp_min(1e-12))  # zeros stay zeros
             convolution.weight.data.copy_(weight * factor)
             hooks.append(convolution.register_forward_hook(remember(factor, bias)))
         else:
             convolution.weight.data.copy_(weight)
-            convolution.bias.data.copy_(bias)
+        if convolution.bias is not None:
+            convolution.bias.data.copy_(torch.zeros_like(bias) if name in normalised else bias)
     with torch.no_grad():
         network.eval()(images)
     for hook in hooks:
         hook.remove()
+
+
+def _before_batch_norms(network: nn.Module, images: Tensor) -> set[str]:
+    """The names of the convolutions whose output goes to a batch norm."""
+    made: dict[str, Tensor] = {}  # kept, so that no later one has the identity of one before
+    found: set[str] = set()
+
+    def meet(norm: nn.Module, given: tuple[Tensor]) -> None:
+        found.update(name for name, output in made.items() if output is given[0])
+
+    def keep(name: str) -> Any:
+        return lambda module, given, output: made.__setitem__(name, output)
+
+    hooks = [norm.register_forward_pre_hook(meet) for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)]
+    hooks += [each.register_forward_hook(keep(name)) for name, each in convolutions(network).items()]
+    with torch.no_grad():
+        network.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return found

@@ -35,6 +35,9 @@ def test_problems_are_status_1_and_can_be_written_and_fixed(folder):
     assert json.loads((out / "a.json").read_text())["findings"][0]["kind"] == "inverted"
     assert (out / "a.html").read_text().startswith("<!doctype html>")
     assert command(out / "fixed").exit_code == 0
+    taken = command(folder.root, "--html", out / "b.html", "--fix", out / "fixed")
+    assert "fixed is not empty" in str(taken.exception)
+    assert not (out / "b.html").exists()  # it is said before anything is read
     with pytest.raises(FiguregroundError, match=r"a\.html exists"):
         raise command(folder.root, *arguments).exception
 

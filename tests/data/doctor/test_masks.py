@@ -6,14 +6,16 @@ from PIL import Image, ImageFilter
 
 from figureground.data.doctor.inspection import find_pinholes, find_specks, measure_figure
 from figureground.data.doctor.masks import Reading, read_mask
+from figureground.data.folder import MaskReader
 from figureground.data.synthetic import Synthetic
 from figureground.images import write_image
+from figureground.labels import FIGURE
 
 FOLDER, PETS = Reading("folder"), Reading("oxford-pet")
 
 
-def saved(tmp_path, pixels):
-    path = tmp_path / "mask.png"
+def saved(tmp_path, pixels, name="mask.png"):
+    path = tmp_path / name
     write_image(path, np.array(pixels, np.uint8))
     return path
 
@@ -42,6 +44,17 @@ def test_codings(tmp_path, reading, values, coding, figure):
     assert mask.coding == coding
     assert mask.size == (3, 1)
     assert mask.figure is None if figure is None else mask.figure.tolist() == [[bool(value) for value in figure]]
+
+
+@pytest.mark.parametrize("dark", [38, 100])
+def test_a_mask_of_one_value_is_what_training_takes_it_for(tmp_path, dark):
+    paths = [
+        saved(tmp_path, [values], f"{index}.png") for index, values in enumerate(([dark, dark], [0, dark], [0, 0]))
+    ]
+    others = MaskReader(paths)
+    figures = [read_mask(path, Reading("folder", others=others)).figure for path in paths]
+    assert [figure.tolist() for figure in figures] == [[[True, True]], [[False, True]], [[False, False]]]
+    assert [(others(path) == FIGURE).tolist() for path in paths] == [figure.tolist() for figure in figures]
 
 
 def recompressed(mask, **settings):

@@ -66,13 +66,14 @@ def test_mended_masks(folder, plant, detail):
         assert np.count_nonzero((np.asarray(mask) == 255) != TRUTH) <= 0.01 * TRUTH.size
 
 
-@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_masks_are_turned_as_their_images(folder, orientation):
+@pytest.mark.parametrize(("orientation", "suffix"), [(5, ".png"), (6, ".png"), (7, ".png"), (8, ".png"), (6, ".tif")])
+def test_masks_are_turned_as_their_images(folder, orientation, suffix):
     """The image shows its own mask, so they must lie on each other again."""
     drawing = np.zeros((64, 96), np.uint8)
     drawing[5:40, 10:30] = drawing[5:15, 10:70] = 255
     Image.fromarray(drawing).save(folder.mask)
-    faults.save_exif(Image.fromarray(drawing).convert("RGB"), folder.image, orientation)
+    folder.image.unlink()
+    faults.save_exif(Image.fromarray(drawing).convert("RGB"), folder.image.with_suffix(suffix), orientation)
     _, output, _ = repaired(folder)
     sample = open_dataset(output, "train")[0]
     assert sample.image.shape == (96, 64, 3)

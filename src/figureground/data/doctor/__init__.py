@@ -12,13 +12,26 @@ from figureground.data.doctor.findings import KINDS, Case, Finding, Kind
 from figureground.data.doctor.inspection import inspect, inspect_image
 from figureground.data.doctor.masks import Reading
 from figureground.data.doctor.page import write_page
-from figureground.data.doctor.repair import repair
+from figureground.data.doctor.repair import repair, require_repairable
 from figureground.data.doctor.report import Report, write_json
 from figureground.data.doctor.survey import survey
+from figureground.data.folder import MaskReader
 from figureground.data.oxford_pet import BORDER_LABELS
 from figureground.errors import UsageError
 
-__all__ = ["KINDS", "Case", "Finding", "Kind", "Predictor", "Report", "check", "repair", "write_json", "write_page"]
+__all__ = [
+    "KINDS",
+    "Case",
+    "Finding",
+    "Kind",
+    "Predictor",
+    "Report",
+    "check",
+    "repair",
+    "require_repairable",
+    "write_json",
+    "write_page",
+]
 
 
 def check(
@@ -49,7 +62,8 @@ def check(
     if foreground not in BORDER_LABELS:
         raise UsageError(f"border policy {foreground!r}; expected one of: {', '.join(BORDER_LABELS)}")
     files = survey(folder)
-    reading = Reading(files.layout, foreground, mask_threshold)
+    masks = [item.mask for item in files.items if item.mask]
+    reading = Reading(files.layout, foreground, mask_threshold, MaskReader(masks))
     unlisted = [inspect_image(path) for path in files.unlisted]
     examined = Examined(files, reading, inspect(files.items, reading, progress), unlisted)
     found = chain.from_iterable(check_one(examined) for check_one in CHECKS)

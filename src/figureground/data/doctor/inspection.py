@@ -17,7 +17,7 @@ from tqdm import tqdm
 from figureground.data.doctor.masks import Coding, Reading, read_mask
 from figureground.data.doctor.survey import Item
 from figureground.errors import FiguregroundError
-from figureground.images import read_image
+from figureground.images import LYING, read_image
 
 THUMBNAIL = 32  # pixels on each side
 SPECK_SHARE = 1e-4  # of an image's pixels: 7 of 256 × 256
@@ -106,14 +106,16 @@ def inspect_image(path: Path) -> ImageFacts | Unreadable:
         pixels = read_image(path)
     except FiguregroundError as error:
         return _unreadable(path, str(error))
+    height, width = pixels.shape[:2]
     with Image.open(path) as header:
+        orientation = _orientation(header)
         return ImageFacts(
             path=path,
             format=header.format or "",
             mode=header.mode,
-            stored=header.size,
-            size=(pixels.shape[1], pixels.shape[0]),
-            orientation=_orientation(header),
+            stored=(height, width) if orientation in LYING else (width, height),  # Pillow tells it upright, of TIFF
+            size=(width, height),
+            orientation=orientation,
             digest=hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=16).hexdigest(),
             thumbnail=_thumbnail(pixels),
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from figureground.data.folder import MaskReader
 from figureground.data.layouts import Layout
 from figureground.data.oxford_pet import BEYOND, BORDER, PET
 from figureground.images import read_indices, read_levels
@@ -31,6 +32,8 @@ class Reading:
     layout: Layout
     foreground: str = "foreground"
     threshold: int | None = None
+    others: MaskReader | None = None
+    """Of all masks of the dataset: they decide whether one with a single value is empty or full, as in training."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,14 @@ def _figure(levels: NDArray[Any], values: NDArray[Any], coding: Coding, reading:
     if coding == "classes":
         return None
     if len(values) == 1:
-        return np.full(levels.shape, values[0] == 1 or values[0] >= 128)
+        return np.full(levels.shape, _is_full(int(values[0]), reading.others))
     return np.asarray(levels >= (int(values[0]) + int(values[-1]) + 1) // 2)
+
+
+def _is_full(value: int, others: MaskReader | None) -> bool:
+    """Whether a mask that has only this value is all figure."""
+    both = others.both if others is not None and value else None
+    return value == both[1] if both is not None and value in both else value == 1 or value >= 128
 
 
 def _briefly(values: NDArray[Any]) -> str:

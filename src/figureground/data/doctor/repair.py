@@ -45,17 +45,10 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
     """Write a repaired copy of what was checked into a new folder, and ``repairs.csv`` beside it.
 
     Raises:
-        FiguregroundError: ``output`` holds something or cannot be written to, or the border is to be left out, which
-            masks of 0 and 255 cannot say.
+        FiguregroundError: as `require_repairable` says, or ``output`` cannot be written to.
     """
     examined = report.examined
-    if examined.reading.foreground == "ignore":
-        raise FiguregroundError(
-            "a repaired copy has masks of 0 and 255, which cannot leave the border out; "
-            "expected --foreground foreground or background"
-        )
-    if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise FiguregroundError(f"{output} is not empty; give a new folder for the repaired copy")
+    require_repairable(output, examined.reading.foreground)
     left_out = files_left_out(report.findings, examined)
     inverted = files_of([finding for finding in report.findings if finding.severity == "problem"], "inverted")
     actions = [Action(report.relative(path), "left out", reason) for path, reason in left_out.items()]
@@ -66,6 +59,21 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
         actions += _copy_mask(image, mask, output / "masks" / split / name, report, turn=mask.path in inverted)
     _write_log(output / LOG, actions)
     return actions
+
+
+def require_repairable(output: Path, foreground: str) -> None:
+    """
+    Raises:
+        FiguregroundError: ``output`` holds something, or the border is to be left out, which masks of 0 and 255 cannot
+            say.
+    """
+    if foreground == "ignore":
+        raise FiguregroundError(
+            "a repaired copy has masks of 0 and 255, which cannot leave the border out; "
+            "expected --foreground foreground or background"
+        )
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise FiguregroundError(f"{output} is not empty; give a new folder for the repaired copy")
 
 
 def files_left_out(findings: Iterable[Finding], examined: Examined) -> dict[Path, str]:
