@@ -4,17 +4,17 @@
 
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
-1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` three times, each from the weights before and with the
-   next seed: longer, gentler, and with a deeper network, whose new blocks do nothing at first; four runs, as
+1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` three times, each from the weights before and with
+   the next seed: as it is, gentler, and with a deeper network, whose new blocks do nothing at first; four runs, as
    ``figureground train`` makes them;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
 5. time the network alone, one image at a time, and look at pictures without a pet.
 
-``--parts`` stops after so many of the runs. ``--install`` puts the file into the package, unless the Dice of its network
-on valid is below that of the file that is there, or that on test below what may be shipped. All choices are made on
-valid; test is scored at the end.
+``--parts`` stops after so many of the runs. ``--install`` puts the file into the package, unless the Dice of its
+network on valid is below that of the file that is there, or that on test below what may be shipped. All choices are
+made on valid; test is scored at the end.
 """
 
 from __future__ import annotations
