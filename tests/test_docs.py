@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from figureground import load
 from figureground.cli import app
 from figureground.export.gate import LIMITS
 from figureground.prediction.engines import ENGINES
+from figureground.pretrained import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
 EXPORT = (ROOT / "docs" / "export.md").read_text()
@@ -43,6 +45,16 @@ def test_predicting_without_figureground(size, narrow_onnx, tmp_path, monkeypatc
     np.testing.assert_allclose(found["probability"], expected.probability, atol=1e-5)
     assert (found["mask"] == expected.mask).mean() > 0.999
     assert expected.probability.shape == size
+
+
+def test_the_example_of_the_readme(tmp_path, monkeypatch):
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLE, "cat.jpg")
+    exec(code, {})  # our own page
+    assert {path.name for path in tmp_path.iterdir()} == {"cat.jpg", "cat-mask.png", "cat.png", "cat-overlay.png"}
+    with Image.open("cat.png") as cutout:
+        assert cutout.mode == "RGBA"
 
 
 def test_the_limits_and_engines_of_the_page():

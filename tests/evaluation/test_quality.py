@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 from scipy.optimize import isotonic_regression
-from scipy.stats import spearmanr
 
 from figureground.evaluation.quality import (
     estimate_all,
@@ -13,7 +12,6 @@ from figureground.evaluation.quality import (
     pool_adjacent_violators,
     risk_coverage,
     score_quality,
-    spearman,
 )
 from figureground.prediction.quality import FEATURES
 
@@ -130,14 +128,3 @@ def test_no_poor_mask():
     scores = score_quality(np.array([0.9, 0.9]), np.array([False, False]), np.array([0.9, 0.95]))
     assert scores.poor_flagged is None
     assert scores.summary().endswith("for review: 0.0% of all")
-
-
-def test_spearman_with_its_interval():
-    a = RNG.normal(size=100)
-    b = a + RNG.normal(size=100)
-    found = spearman(a, b)
-    assert found.mean == pytest.approx(spearmanr(a, b).statistic)
-    reach = 1.96 * np.sqrt((1 + found.mean**2 / 2) / 97)
-    assert np.arctanh(found.ci95) == pytest.approx([np.arctanh(found.mean) - reach, np.arctanh(found.mean) + reach])
-    assert spearman(a, a).ci95 == pytest.approx((1, 1))
-    assert spearman(a, np.zeros(100)).mean == 0

@@ -8,6 +8,7 @@ from figureground.evaluation.statistics import (
     holm,
     paired_difference,
     sign_flip_p,
+    spearman,
 )
 
 
@@ -138,3 +139,15 @@ def test_figures_that_differ_by_their_rounding_are_constant():
     values[3:5] = np.nextafter(0.7, 1)
     low, high = bootstrap_mean(values).ci95
     assert low == high == pytest.approx(0.7)
+
+
+def test_spearman_with_its_interval():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=100)
+    b = a + rng.normal(size=100)
+    found = spearman(a, b)
+    assert found.mean == pytest.approx(stats.spearmanr(a, b).statistic)
+    reach = 1.96 * np.sqrt((1 + found.mean**2 / 2) / 97)
+    assert np.arctanh(found.ci95) == pytest.approx([np.arctanh(found.mean) - reach, np.arctanh(found.mean) + reach])
+    assert spearman(a, a).ci95 == pytest.approx((1, 1))
+    assert spearman(a, np.zeros(100)).mean == 0

@@ -359,6 +359,12 @@ def test_a_broken_image_in_a_worker_process_is_one_line(tmp_path):
     assert "Traceback" not in str(caught.value)
 
 
+def test_a_last_batch_that_batch_norm_cannot_take_is_explained(tmp_path):
+    data = DataConfig("synthetic:n=101,size=32", cache="off")
+    with pytest.raises(FiguregroundError, match=r"last batch holds a single image.*choose another --batch-size"):
+        train(replace(TINY, data=data, model=ModelConfig("compact_fpn"), batch_size=16), tmp_path / "a")
+
+
 def test_resume_needs_a_run(tmp_path):
     with pytest.raises(FiguregroundError, match=r"holds no config.yaml"):
         resume(tmp_path)

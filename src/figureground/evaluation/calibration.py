@@ -40,7 +40,7 @@ HALF = 120
 BINS = len(EDGES) + 1
 BOUNDARY_EDGES = tuple(range(80, 161, 10))
 """The places in ``EDGES`` at which boundaries are compared, which takes long: logits -4 to 4."""
-THRESHOLDS = (1e-4, 1 - 1e-4)
+EXTREMES = (1e-4, 1 - 1e-4)
 """Beyond, a probability in float32 is too coarse to be told from 0 or 1."""
 TEMPERATURES = (0.05, 20.0)
 
@@ -140,7 +140,7 @@ def sweep(found: Histograms, temperature: float = 1.0) -> list[Row]:
     return [
         Row._make((float(threshold), *means[edge].tolist(), boundaries.get(edge)))
         for edge, threshold in enumerate(thresholds)
-        if THRESHOLDS[0] <= threshold <= THRESHOLDS[1]
+        if EXTREMES[0] <= threshold <= EXTREMES[1]
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.config import QualityConfig, plain
-from figureground.evaluation.statistics import Mean, bootstrap_mean
+from figureground.evaluation.statistics import Mean, bootstrap_mean, spearman
 from figureground.prediction.quality import FEATURES, estimate_dice
 
 POOR = 0.8
@@ -171,20 +171,3 @@ def risk_coverage(estimates: Array, risks: Array) -> Array:
     _, group = np.unique(-estimates, return_inverse=True)
     tied = np.bincount(group, risks) / np.bincount(group)
     return np.asarray(np.cumsum(tied[np.sort(group)]) / np.arange(1, len(risks) + 1))
-
-
-def spearman(a: Array, b: Array) -> Mean:
-    """Spearman's rank correlation of a (n,) and b (n,), with the interval of Bonett & Wright (2000).
-
-    It does not exist where one of them is constant, and says nothing below four images: 0, from -1 to 1.
-    """
-    from scipy.stats import spearmanr
-
-    if np.ptp(a) == 0 or np.ptp(b) == 0 or len(a) < 4:
-        return Mean(0.0, (-1.0, 1.0))
-    found = float(spearmanr(a, b).statistic)
-    if 1 - abs(found) < 1e-12:  # where the interval's scale ends
-        return Mean(found, (found, found))
-    reach = 1.96 * np.sqrt((1 + found**2 / 2) / (len(a) - 3))
-    low, high = np.tanh(np.arctanh(found) + np.array([-reach, reach]))
-    return Mean(found, (float(low), float(high)))

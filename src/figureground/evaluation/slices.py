@@ -16,7 +16,7 @@ from figureground.data.oxford_pet import species_and_breed
 from figureground.errors import FiguregroundError
 from figureground.evaluation.evaluate import Evaluation
 from figureground.evaluation.properties import PROPERTIES
-from figureground.evaluation.statistics import Mean, group_differences, holm, paired_difference
+from figureground.evaluation.statistics import Mean, group_differences, holm, paired_difference, spearman
 
 Metadata = Mapping[str, Sequence[str]]
 """By column, a value for each image; empty where there is none."""
@@ -178,9 +178,7 @@ def _numbers(texts: Sequence[str]) -> NDArray[np.float64] | None:
 
 
 def correlations_of(evaluation: Evaluation, metric: str = "dice") -> list[Correlation]:
-    """Spearman's rank correlation of every property and a figure, with its interval (Bonett & Wright 2000)."""
-    from scipy.stats import spearmanr
-
+    """Spearman's rank correlation of every property and a figure, with its interval."""
     figures = evaluation.scores.column(metric)
     found = []
     for name, values in _measured(evaluation):
@@ -188,10 +186,8 @@ def correlations_of(evaluation: Evaluation, metric: str = "dice") -> list[Correl
         n = int(known.sum())
         if n < FEWEST or np.ptp(values[known]) == 0 or np.ptp(figures[known]) == 0:
             continue
-        rho = float(spearmanr(values[known], figures[known]).statistic)
-        half = 1.96 * np.sqrt((1 + rho**2 / 2) / (n - 3))
-        centre = np.arctanh(np.clip(rho, -0.999999, 0.999999))
-        found.append(Correlation(name, n, rho, (float(np.tanh(centre - half)), float(np.tanh(centre + half)))))
+        rho = spearman(values[known], figures[known])
+        found.append(Correlation(name, n, rho.mean, rho.ci95))
     return found
 
 

@@ -257,3 +257,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = highest
     return corrected
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> Mean:
+    """Spearman's rank correlation of a (n,) and b (n,), with the interval of Bonett & Wright (2000).
+
+    It does not exist where one of them is constant, and says nothing below four images: 0, from -1 to 1.
+    """
+    from scipy.stats import spearmanr
+
+    if np.ptp(a) == 0 or np.ptp(b) == 0 or len(a) < 4:
+        return Mean(0.0, (-1.0, 1.0))
+    found = float(spearmanr(a, b).statistic)
+    if 1 - abs(found) < 1e-12:  # where the interval's scale ends
+        return Mean(found, (found, found))
+    reach = 1.96 * np.sqrt((1 + found**2 / 2) / (len(a) - 3))
+    low, high = np.tanh(np.arctanh(found) + np.array([-reach, reach]))
+    return Mean(found, (float(low), float(high)))

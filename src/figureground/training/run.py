@@ -20,7 +20,7 @@ from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, followed
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset, open_dataset
 from figureground.data.dataset import Sample
-from figureground.errors import BROKEN_FILE, FiguregroundError
+from figureground.errors import BROKEN_FILE, FiguregroundError, UsageError
 from figureground.images import replacing
 from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
@@ -35,6 +35,7 @@ from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 from figureground.version import __version__
 
 CONFIG = "config.yaml"
+ONE_VALUE = "Expected more than 1 value per channel"  # what torch says
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,13 @@ def _fit(
             trainer.fit(module, *batches, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
         interrupted = True
+    except ValueError as error:
+        if ONE_VALUE not in str(error):
+            raise
+        raise UsageError(
+            "an epoch's last batch holds a single image, at a size that leaves the deepest stage one pixel: batch norm "
+            "needs two values; choose another --batch-size, or --size 64"
+        ) from None
     except FiguregroundError as error:  # of a worker process it comes wrapped in that one's traceback
         raise FiguregroundError(str(error).rpartition(f"{FiguregroundError.__name__}: ")[2].strip()) from error
     return Run(folder, tuple(keeper.rows), interrupted)
