@@ -6,7 +6,7 @@ Stages, each left out where its result is there, so the same command again goes 
 
 1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` three times, each from the weights before and with
    the next seed: as it is, gentler, and with a deeper network, whose new blocks do nothing at first; four runs, as
-   ``figureground train`` makes them;
+   ``figureground train`` makes them; then take the mean of the weights of the last two;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
@@ -36,7 +36,7 @@ import torch
 from machine import print_table, write_results
 from skimage import data as pictures
 
-from figureground.bundle import bundle_path, read_info, read_tensors, write_bundle
+from figureground.bundle import BUNDLE_IN_RUN, bundle_path, read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, plain, read_settings
 from figureground.data import open_dataset
 from figureground.evaluation import evaluate, score_run, write_json
@@ -74,19 +74,39 @@ def settings_of(given: argparse.Namespace, recipe: str, changes: dict[str, Any])
     return parse(TrainConfig, merge(read_settings(recipe), {"data": {"source": str(given.data)}, **changes}))
 
 
-def trained(given: argparse.Namespace) -> list[Path]:
-    """Stages 1 and 2: the runs' folders; the last holds the model."""
+def trained(given: argparse.Namespace) -> tuple[list[Path], Path]:
+    """Stages 1 and 2: the runs' folders, and the one that holds the model."""
     folders: list[Path] = []
     for place, (suffix, recipe, changes) in enumerate(RUNS[: given.parts]):
         config = settings_of(given, recipe, {**changes, "seed": given.seed + place})
         folder = given.output.with_name(f"{given.output.name}{given.seed}{suffix}")
-        if folders:
-            config = replace(config, start_from=str(starting(folders[-1], config.model, folder, given.seed)))
-        run(config, folder)
+        if len(rows_of(folder / "metrics.csv")) < config.epochs:
+            if folders:
+                config = replace(config, start_from=str(starting(folders[-1], config.model, folder, given.seed)))
+            run(config, folder)
         folders.append(folder)
-    if not (folders[-1] / "test.json").is_file():
-        log.info(score_run(folders[-1]).summary())
-    return folders
+    final = folders[-1]
+    if given.parts == len(RUNS):
+        final = given.output.with_name(f"{given.output.name}{given.seed}-mean")
+        average(folders[-2], folders[-1], final, given.seed)
+    if not (final / "test.json").is_file():
+        log.info(score_run(final).summary())
+    return folders, final
+
+
+def average(before: Path, last: Path, folder: Path, seed: int) -> None:
+    """A folder like a run's with the mean of two runs' weights (Wortsman et al., "Model soups", ICML 2022).
+
+    That works where one was trained on from the other: their errors differ, and between them the loss stays low.
+    """
+    if (folder / BUNDLE_IN_RUN).is_file():
+        return
+    info, weights = read_info(bundle_path(last)), read_tensors(bundle_path(last))
+    others = read_tensors(bundle_path(starting(before, info.model, last, seed)))
+    mean = {name: ((weights[name] + others[name]) / 2).astype(weights[name].dtype) for name in weights}
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(last / "config.yaml", folder)
+    write_bundle(folder / BUNDLE_IN_RUN, mean, replace(info, scores={}))
 
 
 def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
@@ -111,11 +131,10 @@ def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
 
 
 def run(config: TrainConfig, folder: Path) -> None:
-    """Train, or go on, unless all epochs are done."""
-    if len(rows_of(folder / "metrics.csv")) < config.epochs:
-        resumable = (folder / "last.ckpt").is_file()
-        if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
-            raise SystemExit("interrupted; the same command again goes on")
+    """Train, or go on."""
+    resumable = (folder / "last.ckpt").is_file()
+    if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
+        raise SystemExit("interrupted; the same command again goes on")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -179,12 +198,12 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 def measured(given: argparse.Namespace, runs: list[Path], model: Path) -> dict[str, Any]:
     """Stages 4 and 5."""
-    info, folder = read_info(model), runs[-1]
+    info, folder = read_info(model), model.parent
     rows = [row for run in runs for row in rows_of(run / "metrics.csv")]
     results = {
         "epochs": len(rows),
         "hours": sum(float(row["seconds"]) for row in rows) / 3600,
-        "valid_dice": max(float(row["valid_dice"]) for row in rows_of(folder / "metrics.csv")),
+        "valid_dice": [max(float(row["valid_dice"]) for row in rows_of(run / "metrics.csv")) for run in runs],
         "float32": json.loads((folder / "test.json").read_text()) | NAME,
         "int8": info.scores["test"],
         "gate": info.export["gate"],
@@ -235,8 +254,8 @@ def main() -> None:
     if given.results:
         given.results.mkdir(parents=True, exist_ok=True)
         logging.getLogger().addHandler(logging.FileHandler(given.results / f"pets-seed{given.seed}.log"))
-    runs = trained(given)
-    model = exported(runs[-1], DataConfig(str(given.data)))
+    runs, final = trained(given)
+    model = exported(final, DataConfig(str(given.data)))
     results = measured(given, runs, model)
     print_results(results)
     if given.results:

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from figureground.bundle import read_info
 from figureground.cli import app
 from figureground.data.synthetic import Synthetic
+from figureground.pretrained import pretrained_bundle
 
 
 def figureground(*arguments, status=0):
@@ -146,6 +148,16 @@ def test_training_goes_on_from_the_model_in_the_box(tmp_path):
     config = (tmp_path / "latest" / "config.yaml").read_text()
     assert "name: compact_fpn" in config  # nobody named a network, so it is that of the weights
     assert "start_from: pets" in config
+
+
+@pytest.mark.parametrize("changes", [{}, {"model": {"name": "compact_fpn"}}])
+def test_who_names_a_network_without_arguments_gets_those_of_the_weights(changes):
+    from figureground.cli.train import _train_config
+
+    found = read_info(pretrained_bundle("pets")).model
+    assert _train_config("pets_finish", {"start_from": "pets", **changes}).model == found
+    other = _train_config("pets_finish", {"start_from": "pets", "model": {"name": "unet"}})
+    assert (other.model.name, other.model.arguments) == ("unet", {})
 
 
 def test_clear_cache(tmp_path):

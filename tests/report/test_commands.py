@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from figureground.data.synthetic import Synthetic
-from figureground.images import read_image
+from figureground.images import read_image, read_levels
 from figureground.models import create_model
 from figureground.preprocessing import Preprocessing
 
@@ -142,10 +142,8 @@ def test_inference(root, trained, evaluated, tmp_path):
     assert all(name in output for name in names)
     dice = []
     for index in (12, 13, 14):
-        mask, truth = (
-            np.asarray(Image.open(tmp_path / f"cat_{index}_mask.png")),
-            Synthetic("train", n=20, size=64)[index],
-        )
+        mask = read_levels(tmp_path / f"cat_{index}_mask.png")
+        truth = Synthetic("train", n=20, size=64)[index]
         assert set(np.unique(mask)) == {0, 255}
         dice.append(2 * np.sum((mask == 255) & truth.mask) / (np.sum(mask == 255) + np.sum(truth.mask)))
     printed = float(re.search(r"test Dice (0\.\d{4})", evaluated["resnet"])[1])

@@ -92,7 +92,8 @@ def test_half_precision_is_read_too(tmp_path, traced):
 
 def test_the_model_in_the_box_comes_back():
     weights = starting_weights(pretrained_bundle("pets"), open_dataset("synthetic:n=100,size=64", "train"))
-    network = create_model(read_info(pretrained_bundle("pets")).model.name)
+    model = read_info(pretrained_bundle("pets")).model
+    network = create_model(model.name, model.arguments)
     network.load_state_dict(weights)
     segmenter = load("pets", engine="onnxruntime")
     image = read_image(EXAMPLE)

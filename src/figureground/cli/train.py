@@ -162,7 +162,10 @@ def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
     start = changes.get("start_from", settings.get("start_from"))
     if start:
         info = read_info(bundle_path(start))
-        settings.setdefault("model", plain(info.model))
+        own = settings.get("model", {})
+        name = changes.get("model", own).get("name", info.model.name)
+        if name == info.model.name and not own.get("arguments"):
+            settings["model"] = plain(info.model)
         settings.setdefault("preprocessing", plain(info.preprocessing))
     parse(TrainConfig, settings, base)
     with options():
