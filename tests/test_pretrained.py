@@ -89,8 +89,13 @@ def test_its_card_and_the_command_say_what_the_file_says(name):
     assert f"test Dice {shown}, n=3669" in listed.output
 
 
-def test_the_scores_are_those_of_the_file(pets, pets_256):
-    """On every twentieth image of test, within three standard errors of what was measured on all."""
+@pytest.mark.parametrize(("engine", "measured"), [("openvino", 0.9233), ("onnxruntime", 0.9227)])
+def test_the_scores_are_those_of_the_file(engine, measured, pets_256):
+    """On every twentieth image of test: what was measured on them, and within three standard errors that of all.
+
+    Weights of 8 bits lost 0.0028 and 0.0056 on processors without VNNI.
+    """
+    pets = figureground.load("pets", engine=engine)
     dataset = figureground.open_dataset(pets_256, "test")
     found = []
     for index in range(0, len(dataset), 20):
@@ -99,6 +104,7 @@ def test_the_scores_are_those_of_the_file(pets, pets_256):
         found.append(figureground.metrics.dice(*(np.array([c]) for c in _counts(mask, sample.mask)))[0])
     stored = pets.members[0].info.scores["test"]["fitted"]["dice"]["mean"]
     assert np.mean(found) == pytest.approx(stored, abs=3 * np.std(found) / np.sqrt(len(found)))
+    assert np.mean(found) == pytest.approx(measured, abs=0.002)
 
 
 def _counts(mask, truth):
