@@ -160,6 +160,13 @@ def test_who_names_a_network_without_arguments_gets_those_of_the_weights(changes
     assert (other.model.name, other.model.arguments) == ("unet", {})
 
 
+def test_flags_of_a_network_do_not_replace_the_recipes(narrow_bundle):
+    from figureground.cli.train import _train_config
+
+    given = {"start_from": str(narrow_bundle), "model": {"arguments": {"base_width": 4}}}
+    assert _train_config("pets_finish", given).model.name == "compact_fpn"
+
+
 def test_clear_cache(tmp_path):
     result = CliRunner().invoke(app, ["data", "clear-cache", "--folder", str(tmp_path)])
     assert result.exit_code == 0

@@ -345,6 +345,8 @@ def test_films_and_photos_of_one_command(command, photos, tmp_path):
     save("holiday.mov/a.png", halves())
     status, out, _ = command("holiday.mov", "-o", "of-photos", "--save", "coco,mask")
     assert (status, out.decode().startswith("1 of 1 photos done")) == (0, True)
+    status, _, err = command("x" * 300 + ".jpg", "holiday.mov", "-o", "of-both")  # fails alone
+    assert (status, "skipped: " in err, (tmp_path / "of-both" / "a.png").is_file()) == (1, True, True)
     save("films/a.png", halves())
     status, out, err = command("films", "-o", "with-photo", "--save", "mask,coco")
     assert (status, err) == (0, "films are made without coco\n")

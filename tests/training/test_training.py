@@ -468,6 +468,7 @@ def test_links_to_runs_are_settled_when_a_run_begins(tmp_path):
     ("change", "message"),
     [
         ({"model": ModelConfig("unet", {"base_width": 4, "depth": 3})}, "unet"),
+        ({"teachers": ("nowhere.onnx",)}, "nowhere.onnx: no such model"),
         ({"model": ModelConfig("vnet")}, "there is no model 'vnet'"),
         ({"model": ModelConfig("unet", {"base_width": -1})}, "base_width is -1"),
         ({"device": "gpu"}, "there is no GPU"),

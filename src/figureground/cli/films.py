@@ -39,8 +39,9 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
 
 def _is_film(path: Path) -> bool:
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
+    from figureground.prediction.jobs import is_folder
 
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in VIDEO_SUFFIXES and not is_folder(path)
 
 
 def predict_film(

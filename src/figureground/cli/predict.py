@@ -216,11 +216,11 @@ def _load(models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[f
 
 def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job]]:
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
-    from figureground.prediction.jobs import find_films, find_jobs
+    from figureground.prediction.jobs import find_films, find_jobs, is_folder
 
     paths = [Path(source) for source in sources]
     films = find_films(paths, output, VIDEO_SUFFIXES)
-    photos = [path for path in paths if path.is_dir() or path.suffix.lower() not in VIDEO_SUFFIXES]
+    photos = [path for path in paths if is_folder(path) or path.suffix.lower() not in VIDEO_SUFFIXES]
     return films, find_jobs(photos, output, required=not films) if photos else []
 
 

@@ -153,21 +153,21 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
     """A recipe or file with the flags laid over it; what it does not say of network and preprocessing, the starting
-    weights do.
+    weights do: also the arguments of a network that is theirs and named without any.
     """
     from figureground.bundle import bundle_path, read_info
     from figureground.config import TrainConfig, merge, parse, plain, read_settings
 
     settings = read_settings(base)
+    parse(TrainConfig, settings, base)
     start = changes.get("start_from", settings.get("start_from"))
     if start:
         info = read_info(bundle_path(start))
         own = settings.get("model", {})
-        name = changes.get("model", own).get("name", info.model.name)
+        name = merge(own, changes.get("model", {})).get("name", info.model.name)
         if name == info.model.name and not own.get("arguments"):
             settings["model"] = plain(info.model)
         settings.setdefault("preprocessing", plain(info.preprocessing))
-    parse(TrainConfig, settings, base)
     with options():
         return parse(TrainConfig, merge(settings, changes), base)
 

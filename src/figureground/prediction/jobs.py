@@ -53,7 +53,7 @@ def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], ou
     """Of folders that lie below the results: these may be put into one of them, and be photos the next time."""
     if output is None:
         return
-    searched = [resolved(path) for path in inputs if _is_folder(path) and resolved(output) in resolved(path).parents]
+    searched = [resolved(path) for path in inputs if is_folder(path) and resolved(output) in resolved(path).parents]
     for job in jobs:
         if any(folder in resolved(output / job.name).parents for folder in searched):
             raise FiguregroundError(
@@ -64,11 +64,12 @@ def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], ou
 
 def find_films(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> list[Job]:
     """The files of some suffixes among files, and in folders as `find_jobs` searches them; there may be none."""
-    searched = [path for path in inputs if _is_folder(path) or path.suffix.lower() in suffixes]
+    searched = [path for path in inputs if is_folder(path) or path.suffix.lower() in suffixes]
     return _named(_found(searched, output, suffixes))
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether it is one; what may not be looked up is none."""
     with suppress(OSError):  # it may not be looked up: as a photo it fails, and says why
         return path.is_dir()
     return False
@@ -90,7 +91,7 @@ def _found(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str])
     """Of each file its path below the folder that was given, by the file; the same file counts once."""
     found: dict[Path, tuple[Path, Path]] = {}  # by resolved path
     for path in inputs:
-        if _is_folder(path):
+        if is_folder(path):
             for file in _files_in(path, output, suffixes):
                 found.setdefault(resolved(file), (file, file.relative_to(path)))
         else:

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, followed
+from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, bundle_path, followed, read_info
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
 from figureground.data import Dataset, open_dataset
 from figureground.data.dataset import Sample
@@ -93,9 +93,11 @@ def _refuse_wrong_parts(config: TrainConfig) -> None:
     """Before the data are read, which takes long.
 
     Raises:
-        FiguregroundError: there is no such network or GPU, or the network cannot be built like that.
+        FiguregroundError: there is no such network, teacher or GPU, or the network cannot be built like that.
     """
     uses_gpu(config)
+    for teacher in config.teachers:
+        read_info(bundle_path(teacher))
     check_arguments(config.model.name, config.model.arguments)
     with torch.device("meta"):  # without memory or weights
         create_model(config.model.name, without_download(config.model).arguments)

@@ -57,6 +57,14 @@ def test_a_mask_of_one_value_is_what_training_takes_it_for(tmp_path, dark):
     assert [(others(path) == FIGURE).tolist() for path in paths] == [figure.tolist() for figure in figures]
 
 
+def test_where_no_mask_has_two_values_any_but_0_is_figure(tmp_path):
+    paths = [saved(tmp_path, [[value, value]], f"{value}.png") for value in (0, 38)]
+    others = MaskReader(paths)
+    for path, full in zip(paths, (False, True), strict=True):
+        assert read_mask(path, Reading("folder", others=others)).figure.all() == full
+        assert (others(path) == FIGURE).all() == full
+
+
 def recompressed(mask, **settings):
     data = io.BytesIO()
     mask.save(data, **settings)

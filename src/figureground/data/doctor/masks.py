@@ -149,8 +149,10 @@ def _figure(levels: NDArray[Any], values: NDArray[Any], coding: Coding, reading:
 
 def _is_full(value: int, others: MaskReader | None) -> bool:
     """Whether a mask that has only this value is all figure."""
-    both = others.both if others is not None and value else None
-    return value == both[1] if both is not None and value in both else value == 1 or value >= 128
+    if others is None:
+        return value == 1 or value >= 128
+    low, high = others.both or (0, value)
+    return value != 0 and value == high if value in (low, high) else value >= 128  # which training refuses, and asks
 
 
 def _briefly(values: NDArray[Any]) -> str:
