@@ -37,7 +37,8 @@ from figureground.models import MODELS, create_model
 from figureground.models.compact_fpn import CompactFPN
 from figureground.prediction import load
 from figureground.preprocessing import Preprocessing
-from figureground.training.datamodule import loaders, open_for_training
+from figureground.training import datamodule
+from figureground.training.datamodule import loaders, opened
 from figureground.training.keeper import averaging
 from figureground.training.module import SegmentationModule
 from figureground.training.trainer import make_trainer, without_advice
@@ -90,7 +91,9 @@ def settings_of(given: argparse.Namespace, name: str) -> TrainConfig:
 
 def fitted(config: TrainConfig, seconds: float) -> tuple[SegmentationModule, dict[str, Any]]:
     """A network that was trained for ``seconds``, and what they were enough for."""
-    dataset = open_for_training(config.data, Preprocessing.of(config.preprocessing), "train", progress=False)
+    dataset = datamodule.kept(
+        opened(config.data, "train"), config.data, Preprocessing.of(config.preprocessing), progress=False
+    )
     batches = loaders(config, dataset, dataset, on_gpu=False)[0]
 
     def train(steps: int) -> tuple[SegmentationModule, float]:

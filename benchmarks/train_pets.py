@@ -37,7 +37,7 @@ from machine import print_table, write_results
 from skimage import data as pictures
 
 from figureground.bundle import BUNDLE_IN_RUN, bundle_path, read_info, read_tensors, write_bundle
-from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, plain, read_settings
+from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, read_settings
 from figureground.data import open_dataset
 from figureground.evaluation import evaluate, score_run, write_json
 from figureground.export import export
@@ -53,10 +53,9 @@ TIMED = 100
 LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
 THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
-DEEPER = ModelConfig("compact_fpn", {"blocks": [1, 2, 3, 6, 3]})
 FOURTH = {
-    "model": plain(DEEPER), "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08, "copy_paste": 0.25,
-    "phases": [{"until": 0.79, "size": 192}],
+    "model": {"arguments": {"blocks": [1, 2, 3, 6, 3]}}, "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08,
+    "copy_paste": 0.25, "phases": [{"until": 0.79, "size": 192}],
 }  # fmt: skip
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
     ("", "pets", {}),

@@ -64,7 +64,7 @@ def training_data(given: argparse.Namespace, model: str) -> tuple[TrainConfig, D
     """The report's recipe for one model, and its training images from the cache."""
     from figureground.config import TrainConfig, merge, parse, read_settings
     from figureground.preprocessing import Preprocessing
-    from figureground.training.datamodule import open_for_training
+    from figureground.training.datamodule import kept, opened
 
     changes = {
         "data": {"source": str(given.data), "cache": str(given.cache)},
@@ -74,7 +74,9 @@ def training_data(given: argparse.Namespace, model: str) -> tuple[TrainConfig, D
         "seed": given.seed,
     }
     config = parse(TrainConfig, merge(read_settings("report"), changes))
-    return config, open_for_training(config.data, Preprocessing(config.preprocessing.size), "train", progress=False)
+    return config, kept(
+        opened(config.data, "train"), config.data, Preprocessing(config.preprocessing.size), progress=False
+    )
 
 
 def model_arguments(given: argparse.Namespace, model: str) -> dict[str, object]:

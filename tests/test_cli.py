@@ -173,6 +173,15 @@ def test_clear_cache(tmp_path):
     assert "0 entries removed" in result.output
 
 
+def test_the_demonstration_replaces_nothing(in_process, tmp_path, monkeypatch):
+    folders = []
+    for name in ("cut_out_example", "train_small"):
+        monkeypatch.setattr(f"figureground.demo.{name}", lambda output, *_: folders.append(output))
+    (tmp_path / "demo").mkdir()
+    assert in_process("demo", "--output", tmp_path / "demo")[0] == 0
+    assert folders == [tmp_path / "demo-2"] * 2
+
+
 def test_demo(tmp_path, monkeypatch):
     monkeypatch.setattr("figureground.demo.SETTINGS", {
         "data": {"source": "synthetic:n=60,size=32", "cache": "off"},

@@ -13,6 +13,7 @@ from figureground.errors import FiguregroundError
 from figureground.labels import LEFT_OUT, SOFT_FIGURE, hard_labels
 from figureground.prediction import Views, load
 from figureground.training import resume, train
+from figureground.training import run as run_file
 from figureground.training.teacher import Taught
 
 TINY = TrainConfig(
@@ -49,10 +50,11 @@ class WithABorder:
         return Sample(sample.name, sample.image, labels)
 
 
-def test_a_teacher_that_is_no_model_is_named_before_any_image_is_read(tmp_path):
+def test_a_teacher_that_is_no_model_is_named_before_any_image_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_file, "_open_datasets", lambda *_: pytest.fail("the data were read"))
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(FiguregroundError, match=r"^[^;]*empty\.onnx"):
-        Taught(WithABorder(), [str(tmp_path / "empty.onnx")], 0.4)
+        train(replace(TINY, teachers=(str(tmp_path / "empty.onnx"),)), tmp_path / "run")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])

@@ -27,7 +27,7 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
     from figureground.prediction.video import SHOWN
 
     others = [kind for kind in kinds if kind not in SHOWN]
-    if others and (alone or any(_is_film(Path(source)) for source in sources)):
+    if others and (alone or any(is_film(Path(source)) for source in sources)):
         raise UsageError(f"a film cannot show {', '.join(others)}; expected some of: {', '.join(SHOWN)}")
     shown = [kind for kind in kinds if kind in SHOWN]
     if others:
@@ -37,7 +37,8 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
     return shown
 
 
-def _is_film(path: Path) -> bool:
+def is_film(path: Path) -> bool:
+    """Whether it is called one, and is no folder."""
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
     from figureground.prediction.jobs import is_folder
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from figureground.cli.common import app, needs, options, refuse_existing
-from figureground.cli.films import predict_film, shown_in_films
+from figureground.cli.films import is_film, predict_film, shown_in_films
 from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
@@ -216,11 +216,11 @@ def _load(models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[f
 
 def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job]]:
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
-    from figureground.prediction.jobs import find_films, find_jobs, is_folder
+    from figureground.prediction.jobs import find_films, find_jobs
 
     paths = [Path(source) for source in sources]
     films = find_films(paths, output, VIDEO_SUFFIXES)
-    photos = [path for path in paths if is_folder(path) or path.suffix.lower() not in VIDEO_SUFFIXES]
+    photos = [path for path in paths if not is_film(path)]
     return films, find_jobs(photos, output, required=not films) if photos else []
 
 

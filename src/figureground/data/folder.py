@@ -136,18 +136,24 @@ class MaskReader:
 
     def _single(self, value: int, path: Path) -> int:
         """The label of a mask that has only one value."""
-        if value == 0:
-            return BACKGROUND
-        low, high = self.both or (0, value)
-        if value not in (low, high):
+        full = self.is_full(value)
+        if full is None:
+            low, high = self._both or (0, value)
             raise FiguregroundError(
                 f"mask '{path}' has only the value {value}, other masks have {low} and {high}; "
                 "is it empty or full? Re-save it with the others' values"
             )
-        return FIGURE if value == high else BACKGROUND
+        return FIGURE if full else BACKGROUND
+
+    def is_full(self, value: int) -> bool | None:
+        """Whether a mask that has only this value is all figure; None where the others have two different ones."""
+        if value == 0:
+            return False
+        low, high = self._both or (0, value)
+        return value == high if value in (low, high) else None
 
     @cached_property
-    def both(self) -> tuple[int, int] | None:
+    def _both(self) -> tuple[int, int] | None:
         """The values of the first mask that has two."""
         for path in self._masks:
             with suppress(FiguregroundError):  # of a damaged one, which will be named when its turn comes

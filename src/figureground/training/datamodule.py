@@ -31,10 +31,9 @@ MOST_WORKERS = 8
 CHOICES, PASTED = 1, 2  # streams of random numbers besides an image's own augmentation
 
 
-def open_for_training(config: DataConfig, preprocessing: Preprocessing, split: Split, progress: bool) -> Dataset:
-    """A split as the configuration says, from the cache unless that is off."""
-    dataset = open_dataset(config.source, split, foreground=config.foreground, mask_threshold=config.mask_threshold)
-    return kept(dataset, config, preprocessing, progress)
+def opened(config: DataConfig, split: Split) -> Dataset:
+    """A split as the configuration says."""
+    return open_dataset(config.source, split, foreground=config.foreground, mask_threshold=config.mask_threshold)
 
 
 def kept(dataset: Dataset, config: DataConfig, preprocessing: Preprocessing, progress: bool) -> Dataset:

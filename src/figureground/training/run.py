@@ -18,14 +18,14 @@ from torch.utils.data import DataLoader
 
 from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, bundle_path, followed, read_info
 from figureground.config import TrainConfig, parse, read_settings, to_yaml
-from figureground.data import Dataset, open_dataset
+from figureground.data import Dataset
 from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError, UsageError
 from figureground.images import replacing
 from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
-from figureground.training.datamodule import ResumableLoader, kept, loaders, open_for_training
+from figureground.training.datamodule import ResumableLoader, kept, loaders, opened
 from figureground.training.history import EpochRow, best_of
 from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.module import SegmentationModule
@@ -76,7 +76,7 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     if folder.is_file():
         raise FiguregroundError(f"{folder} is a file; expected a folder for the run")
     _refuse_taken(folder, overwrite)
-    if any(folder.resolve() in (path := Path(teacher).resolve(), path.parent) for teacher in config.teachers):
+    if any(bundle_path(teacher).resolve().parent == folder.resolve() for teacher in config.teachers):
         raise FiguregroundError(f"{folder} is the teacher and would be replaced; choose another --name")
     _refuse_wrong_parts(config)
     bundle = starting_bundle(config)
@@ -98,7 +98,7 @@ def _refuse_wrong_parts(config: TrainConfig) -> None:
     uses_gpu(config)
     for teacher in config.teachers:
         read_info(bundle_path(teacher))
-    check_arguments(config.model.name, config.model.arguments)
+    check_arguments(config.model.name, config.model.arguments)  # also the one that the next line leaves out
     with torch.device("meta"):  # without memory or weights
         create_model(config.model.name, without_download(config.model).arguments)
 
@@ -124,14 +124,15 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
         if not (folder / name).is_file():
             raise FiguregroundError(f"{folder} holds no {name}; there is no run to resume. Start one without --resume")
     config = parse(TrainConfig, read_settings(folder / CONFIG), str(folder / CONFIG))
+    _refuse_wrong_parts(config)
     datasets = _open_datasets(config, progress)
     return _fit(config, folder, datasets, _parts(config, datasets, resumed=True), folder / LAST, progress)
 
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
     preprocessing = Preprocessing.of(config.preprocessing)
-    open_dataset(config.data.source, "valid")  # a split that is missing is said before the other one is decoded
-    train_data = open_for_training(config.data, preprocessing, "train", progress)
+    train_data, valid_data = (opened(config.data, split) for split in ("train", "valid"))  # before one is decoded
+    train_data = kept(train_data, config.data, preprocessing, progress)
     if config.teachers:
         taught = Taught(train_data, config.teachers, config.teacher_share)
         train_data = kept(taught, config.data, preprocessing, progress)
@@ -140,7 +141,7 @@ def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Datase
                 f"what teachers see is kept in the cache (now {config.data.cache!r}); give --cache a folder with "
                 f"{4 * len(taught) * math.prod(preprocessing.size) / 1e9:.1f} GB to spare"
             )
-    return train_data, open_for_training(config.data, preprocessing, "valid", progress)
+    return train_data, kept(valid_data, config.data, preprocessing, progress)
 
 
 @contextmanager

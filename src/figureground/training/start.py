@@ -164,12 +164,11 @@ def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> N
         weight, bias = layers[name]
         if name in normalised:
             factor = float(convolution.weight.data.std() / weight.std().clamp_min(1e-12))  # zeros stay zeros
-            convolution.weight.data.copy_(weight * factor)
             hooks.append(convolution.register_forward_hook(remember(factor, bias)))
-        else:
-            convolution.weight.data.copy_(weight)
+            weight, bias = weight * factor, torch.zeros_like(bias)  # the batch norm takes it
+        convolution.weight.data.copy_(weight)
         if convolution.bias is not None:
-            convolution.bias.data.copy_(torch.zeros_like(bias) if name in normalised else bias)
+            convolution.bias.data.copy_(bias)
     with torch.no_grad():
         network.eval()(images)
     for hook in hooks:

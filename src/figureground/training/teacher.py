@@ -13,7 +13,7 @@ from threading import Lock
 
 import numpy as np
 
-from figureground.bundle import bundle_path, read_info
+from figureground.bundle import bundle_path
 from figureground.data import Dataset, Split
 from figureground.data.dataset import Sample
 from figureground.labels import LEFT_OUT, SOFT_FIGURE, soft_labels
@@ -31,7 +31,7 @@ class Taught:
         share: 0 to 1.
 
     Raises:
-        FiguregroundError: a teacher that is not there, or cannot be read.
+        FiguregroundError: a teacher that is not there.
     """
 
     def __init__(self, dataset: Dataset, teachers: Sequence[str], share: float) -> None:
@@ -41,8 +41,6 @@ class Taught:
         self.names: Sequence[str] = dataset.names
         self._dataset = dataset
         self._paths = [bundle_path(teacher) for teacher in teachers]
-        for path in self._paths:
-            read_info(path)  # what is no model is refused here, not once for each image
         self._share = share
         self._segmenter: Segmenter | None = None
         self._lock = Lock()  # the cache reads in threads; an engine uses all cores by itself

@@ -149,10 +149,8 @@ def _figure(levels: NDArray[Any], values: NDArray[Any], coding: Coding, reading:
 
 def _is_full(value: int, others: MaskReader | None) -> bool:
     """Whether a mask that has only this value is all figure."""
-    if others is None:
-        return value == 1 or value >= 128
-    low, high = others.both or (0, value)
-    return value != 0 and value == high if value in (low, high) else value >= 128  # which training refuses, and asks
+    known = others.is_full(value) if others is not None else None
+    return known if known is not None else value == 1 or value >= 128
 
 
 def _briefly(values: NDArray[Any]) -> str:
