@@ -6,7 +6,12 @@ from figureground.models import MODELS, create_model
 from figureground.models.resnet34_unet import ResNet34Encoder
 
 # (name, arguments, parameters); the small ones keep the other tests fast
-FULL = [("unet", {}, 31_043_521), ("resnet34_unet", {}, 33_867_649), ("compact_fpn", {}, 4_729_817)]
+FULL = [
+    ("unet", {}, 31_043_521),
+    ("resnet34_unet", {}, 33_867_649),
+    ("compact_fpn", {}, 4_729_817),
+    ("compact_fpn", {"blocks": [1, 2, 3, 6, 3]}, 6_833_369),
+]
 CASES = [
     ("unet", {"base_width": 8}),
     ("resnet34_unet", {}),
@@ -102,8 +107,11 @@ def test_imagenet_weights_without_a_network(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("compact_fpn", {"widths": [24, 48, 96, 160]}, r"widths is \[24, .*; expected 5 numbers"),
-        ("compact_fpn", {"blocks": [1] * 6}, "blocks is .* expected 5 numbers"),
+        ("compact_fpn", {"widths": [24, 48, 96, 160]}, r"widths is \[24, .*; expected 5 whole numbers"),
+        ("compact_fpn", {"blocks": [1] * 6}, "blocks is .* expected 5 whole numbers"),
+        ("compact_fpn", {"blocks": 3}, "blocks is 3; expected 5 whole numbers"),
+        ("compact_fpn", {"blocks": [1, 2, 3, 0, 2]}, "blocks is .* expected 5 whole numbers above 0"),
+        ("compact_fpn", {"pyramid_widths": [128, 96, 64.0, 48, 32]}, "pyramid_widths is .* expected 5 whole numbers"),
         ("compact_fpn", {"head_stride": 8}, r"head_stride is 8; expected one of: \(2, 4\)"),
         ("vnet", {}, "no model 'vnet'; expected one of: unet, resnet34_unet, compact_fpn"),
         ("unet", {"width": 3}, "model 'unet' has no argument width; it has: base_width"),

@@ -30,6 +30,7 @@ from figureground.errors import FiguregroundError
 from figureground.evaluation import evaluate, score_run
 from figureground.models import resnet34_unet
 from figureground.prediction import load
+from figureground.training import keeper as keeper_file
 from figureground.training import module as module_file
 from figureground.training import resume, train
 from figureground.training import run as run_file
@@ -76,6 +77,21 @@ def uninterrupted(tmp_path_factory):
     return make
 
 
+def interrupt(monkeypatch, step):
+    """Ctrl-C in that training step, counted from 1 over all epochs."""
+    steps = 0
+    original = module_file.SegmentationModule.training_step
+
+    def interrupting(self, batch, batch_index):
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, batch, batch_index)
+
+    monkeypatch.setattr(module_file.SegmentationModule, "training_step", interrupting)
+
+
 def without_seconds(folder):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(folder)]
 
@@ -95,6 +111,19 @@ def test_a_run_leaves_what_the_design_says(tmp_path):
     assert info.scores["valid"]["epoch"] == run.best.epoch
     assert info.preprocessing == TINY.preprocessing
     assert not run.interrupted
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stop_after", "drawn"),  # epochs of 8 batches
+    [(0, None, [1, 2, 3]), (1e9, None, [1, 3]), (1e9, 19, [1, 2])],
+)
+def test_of_short_epochs_the_first_and_the_last_are_drawn(tmp_path, monkeypatch, seconds, stop_after, drawn):
+    monkeypatch.setattr(keeper_file, "REDRAWN_AFTER", seconds)
+    pictures = []
+    monkeypatch.setattr(keeper_file, "draw_history", lambda path, rows, title: pictures.append(len(rows)))
+    interrupt(monkeypatch, stop_after)
+    train(TINY, tmp_path / "run")
+    assert pictures == drawn
 
 
 def test_the_same_configuration_gives_the_same_run(tmp_path):
@@ -120,21 +149,12 @@ def test_training_learns(learned):
         (STRONG, 11),
         (replace(STRONG, accumulate=2), 11),
         (replace(STRONG, schedule="cosine"), 11),
+        (replace(STRONG, workers=1), 11),
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, uninterrupted, config, stop_after):
     whole = uninterrupted(config)
-    steps = 0
-    original = module_file.SegmentationModule.training_step
-
-    def interrupting(self, batch, batch_index):
-        nonlocal steps
-        steps += 1
-        if steps == stop_after:
-            signal.raise_signal(signal.SIGINT)
-        return original(self, batch, batch_index)
-
-    monkeypatch.setattr(module_file.SegmentationModule, "training_step", interrupting)
+    interrupt(monkeypatch, stop_after)
     assert train(config, tmp_path / "parts").interrupted
     parts = resume(tmp_path / "parts")
     assert not parts.interrupted
@@ -302,10 +322,13 @@ def test_batches_do_not_depend_on_workers():
     data = open_dataset("synthetic:n=40,size=32", "train")
     alone, _ = loaders(STRONG, data, data, on_gpu=False)
     helped, _ = loaders(replace(STRONG, workers=1), data, data, on_gpu=False)
-    for (images, labels), (same_images, same_labels) in zip(alone, helped, strict=True):
-        assert torch.equal(images, same_images)
-        assert torch.equal(labels, same_labels)
-        assert images.is_contiguous(memory_format=torch.channels_last)
+    for epoch in range(2):  # the workers of the first one stay for the second
+        for loader in (alone, helped):
+            loader.sampler.set_epoch(epoch)
+        for (images, labels), (same_images, same_labels) in zip(alone, helped, strict=True):
+            assert torch.equal(images, same_images)
+            assert torch.equal(labels, same_labels)
+            assert images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_run_that_exists_is_not_overwritten(tmp_path):

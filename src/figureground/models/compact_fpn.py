@@ -38,8 +38,10 @@ class CompactFPN(nn.Module):
     ) -> None:
         super().__init__()
         for name, each in {"widths": widths, "pyramid_widths": pyramid_widths, "blocks": blocks}.items():
-            if len(each) != len(STRIDES):
-                raise UsageError(f"{name} is {each!r}; expected {len(STRIDES)} numbers, one for each of the strides")
+            if not (isinstance(each, list | tuple) and len(each) == len(STRIDES) and all(map(is_count, each))):
+                raise UsageError(
+                    f"{name} is {each!r}; expected {len(STRIDES)} whole numbers above 0, one for each of the strides"
+                )
         if head_stride not in HEAD_STRIDES:
             raise UsageError(f"head_stride is {head_stride!r}; expected one of: {HEAD_STRIDES}")
         ends = len(widths) if head_stride == 2 else len(widths) - 1
@@ -73,6 +75,11 @@ class CompactFPN(nn.Module):
         scale = -(-height // 32) * 32 // x.shape[-2]
         logits = functional.interpolate(self.head(x), scale_factor=float(scale), mode="bilinear")  # (B, 1, H, W)
         return logits[..., :height, :width]
+
+
+def is_count(value: object) -> bool:
+    """Whether it is a whole number above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 class ConvolutionBN(nn.Sequential):

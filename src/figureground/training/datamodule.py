@@ -196,9 +196,11 @@ def loaders(
     """The two loaders of a training run."""
     preprocessing = Preprocessing.of(config.preprocessing)
     default = min(MOST_WORKERS, os.cpu_count() or 1) if on_gpu else 0
+    workers = default if config.workers is None else config.workers
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,
-        "num_workers": default if config.workers is None else config.workers,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,  # on a GPU, starting them can take as long as an epoch
         "collate_fn": Collate(preprocessing),
         "pin_memory": on_gpu,
     }

@@ -24,6 +24,9 @@ from figureground.training.history import EpochRow, best_of, draw_history, write
 from figureground.training.module import SegmentationModule
 
 LAST, METRICS, HISTORY = "last.ckpt", "metrics.csv", "history.png"
+REDRAWN_AFTER = 5.0
+"""Seconds: on a GPU an epoch can be as short as drawing the curves takes."""
+Tensors = tuple[Tensor, ...] | list[Tensor]
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +35,8 @@ class Interrupted(Exception):
 
 
 class RunKeeper(lightning.Callback):
-    """Writes a run's files: after every epoch the metrics, curves and checkpoint, and the best model as a bundle.
+    """Writes a run's files: after every epoch the metrics and the checkpoint, the best model as a bundle, and, unless
+    they were drawn seconds ago, the curves.
 
     Args:
         folder: of the run.
@@ -47,6 +51,7 @@ class RunKeeper(lightning.Callback):
         self._patience = patience
         self._seconds_before = 0.0
         self._started = time.monotonic()
+        self._drawn, self._drawn_at = 0, -REDRAWN_AFTER
 
     @property
     def best(self) -> EpochRow | None:
@@ -83,13 +88,31 @@ class RunKeeper(lightning.Callback):
         self._seconds_before, self._started = 0.0, time.monotonic()
         row = self.rows[-1]
         write_csv(self._folder / METRICS, self.rows)
-        draw_history(self._folder / HISTORY, self.rows, f"{pl_module.config.model.name}: {self._folder.name}")
+        if time.monotonic() - self._drawn_at >= REDRAWN_AFTER:
+            self._draw(pl_module)
         for logger in trainer.loggers:
             logger.log_metrics({k: v for k, v in asdict(row).items() if k != "epoch"}, step=row.epoch)
         save_checkpoint(trainer, self._folder)
         if self._impatient:
             log.info("no better valid Dice for %d epochs: stopping early", self._patience)
             trainer.should_stop = True
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draw the last epochs too."""
+        self._draw(pl_module)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Draw what there is of an interrupted run; after an error the disk may be full."""
+        if isinstance(exception, Interrupted):
+            self._draw(pl_module)
+
+    def _draw(self, module: lightning.LightningModule) -> None:
+        assert isinstance(module, SegmentationModule)
+        if len(self.rows) > self._drawn:
+            draw_history(self._folder / HISTORY, self.rows, f"{module.config.model.name}: {self._folder.name}")
+            self._drawn, self._drawn_at = len(self.rows), time.monotonic()
 
     @property
     def _impatient(self) -> bool:
@@ -177,10 +200,11 @@ def averaging(decay: float) -> WeightAveraging:
     their random start.
     """
 
-    def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-        n = float(updates)
-        return (
-            torch.lerp(current, averaged, min(decay, (1 + n) / (10 + n))) if averaged.is_floating_point() else current
-        )
+    def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        n = float(updates)  # on a GPU this waits for it, so it is asked once for all tensors
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+        else:
+            torch._foreach_copy_(averaged, current)
 
-    return WeightAveraging(avg_fn=average)
+    return WeightAveraging(multi_avg_fn=average)

@@ -32,6 +32,7 @@ def make_trainer(
             accelerator="gpu" if on_gpu else "cpu",
             devices=1,
             precision=precision(config, on_gpu),
+            benchmark=on_gpu,  # cuDNN tries its kernels once for each size; there are few
             max_epochs=epochs,
             max_steps=steps,
             accumulate_grad_batches=config.accumulate,
