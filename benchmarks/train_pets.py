@@ -6,15 +6,16 @@ Stages, each left out where its result is there, so the same command again goes 
 
 1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` three times, each from the weights before and with
    the next seed: as it is, gentler, and with a deeper network, whose new blocks do nothing at first; four runs, as
-   ``figureground train`` makes them; then take the mean of the weights of the last two;
+   ``figureground train`` makes them. From the mean of the weights of the last two, train six branches at full size,
+   which differ by their seeds alone, and take the mean of that start and the best of them: as many as help;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
 5. time the network alone, one image at a time, and look at pictures without a pet.
 
-``--parts`` stops after so many of the runs. ``--install`` puts the file into the package, unless the Dice of its
-network on valid is below that of the file that is there, or that on test below what may be shipped. All choices are
-made on valid; test is scored at the end.
+``--parts`` stops after so many of the runs; the branches are the fifth part. ``--install`` puts the file into the
+package, unless the Dice of its network on valid is below that of the file that is there, or that on test below what may
+be shipped. All choices are made on valid; test is scored at the end.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import logging
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,12 @@ from figureground.export.onnx import write_info
 from figureground.models import create_model
 from figureground.prediction import load
 from figureground.prediction.engines import ENGINES
-from figureground.pretrained import pretrained_bundle
+from figureground.pretrained import EXAMPLE, pretrained_bundle
 from figureground.training import resume, train
 
 LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0)"
 TIMED = 100
+CAT_ENDS, MOST_BEYOND = 400, 0.03  # the column of the example, and the share of the mask right of it
 LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
 THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
@@ -57,6 +59,10 @@ FOURTH = {
     "model": {"arguments": {"blocks": [1, 2, 3, 6, 3]}}, "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08,
     "copy_paste": 0.25, "phases": [{"until": 0.79, "size": 192}],
 }  # fmt: skip
+FIFTH = {
+    **FOURTH, "epochs": 29, "batch_size": 32, "learning_rate": 1e-3, "warmup": 0.1, "copy_paste": 0.2, "phases": [],
+}  # fmt: skip
+BRANCHES, FIRST_SEED = 6, 11  # of the branches, counted from ``--seed``
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
     ("", "pets", {}),
     ("-finish", "pets_finish", {}),
@@ -77,35 +83,85 @@ def trained(given: argparse.Namespace) -> tuple[list[Path], Path]:
     """Stages 1 and 2: the runs' folders, and the one that holds the model."""
     folders: list[Path] = []
     for place, (suffix, recipe, changes) in enumerate(RUNS[: given.parts]):
-        config = settings_of(given, recipe, {**changes, "seed": given.seed + place})
-        folder = given.output.with_name(f"{given.output.name}{given.seed}{suffix}")
-        if len(rows_of(folder / "metrics.csv")) < config.epochs:
-            if folders:
-                config = replace(config, start_from=str(starting(folders[-1], config.model, folder, given.seed)))
-            run(config, folder)
-        folders.append(folder)
+        start = folders[-1] if folders else None
+        folders.append(run(given, suffix, recipe, {**changes, "seed": given.seed + place}, start))
     final = folders[-1]
-    if given.parts == len(RUNS):
-        final = given.output.with_name(f"{given.output.name}{given.seed}-mean")
-        average(folders[-2], folders[-1], final, given.seed)
+    if given.parts > len(RUNS):
+        final = folder_of(given, "-soup")
+        folders += soup(given, folders[-2], folders[-1], final)
     if not (final / "test.json").is_file():
         log.info(score_run(final).summary())
     return folders, final
 
 
-def average(before: Path, last: Path, folder: Path, seed: int) -> None:
-    """A folder like a run's with the mean of two runs' weights (Wortsman et al., "Model soups", ICML 2022).
+def folder_of(given: argparse.Namespace, suffix: str) -> Path:
+    output: Path = given.output
+    return output.with_name(f"{output.name}{given.seed}{suffix}")
 
-    That works where one was trained on from the other: their errors differ, and between them the loss stays low.
+
+def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, Any], start: Path | None) -> Path:
+    """Train, go on, or leave what is done; the folder."""
+    config, folder = settings_of(given, recipe, changes), folder_of(given, suffix)
+    if len(rows_of(folder / "metrics.csv")) < config.epochs:
+        if start:
+            config = replace(config, start_from=str(starting(start, config.model, folder, given.seed)))
+        resumable = (folder / "last.ckpt").is_file()
+        if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
+            raise SystemExit("interrupted; the same command again goes on")
+    return folder
+
+
+def soup(given: argparse.Namespace, before: Path, last: Path, folder: Path) -> list[Path]:
+    """The branches, and in ``folder`` a model of the mean of weights (Wortsman et al., "Model soups", ICML 2022).
+
+    That works where all were trained on from the same weights: their errors differ, and between them the loss stays
+    low. The start is the mean of two runs; the branches are added in the order of the valid Dice of their last epochs
+    (that of the best ones, which are kept, is luck as well), and as many of them as give the highest, of the mixtures
+    that leave the sofa behind the example's cat alone.
+
+    Args:
+        given: the command line.
+        before: the third run.
+        last: the fourth, whose network is deeper.
+        folder: of the model.
     """
+    mean = folder_of(given, "-mean")
+    if not (mean / BUNDLE_IN_RUN).is_file():
+        average([last, starting(before, read_info(bundle_path(last)).model, last, given.seed)], mean)
+    branches = [
+        run(given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean)
+        for number in range(1, BRANCHES + 1)
+    ]
     if (folder / BUNDLE_IN_RUN).is_file():
-        return
-    info, weights = read_info(bundle_path(last)), read_tensors(bundle_path(last))
-    others = read_tensors(bundle_path(starting(before, info.model, last, seed)))
-    mean = {name: ((weights[name] + others[name]) / 2).astype(weights[name].dtype) for name in weights}
+        return branches
+    valid = open_dataset(str(given.data), "valid")
+    ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
+    dice: dict[int, float] = {}
+    tidy: dict[int, float] = {}
+    for count in range(1, len(ranked) + 1):
+        average([mean, *ranked[:count]], folder)
+        model = load(folder / BUNDLE_IN_RUN)
+        mask = model.predict(EXAMPLE).mask
+        beyond = mask[:, CAT_ENDS:].sum() / mask.sum()
+        dice[count] = evaluate(model, valid).to_json()["dice"]["mean"]
+        if beyond < MOST_BEYOND:
+            tidy[count] = dice[count]
+        log.info("start and the best %d: valid Dice %.5f, %.1f%% beyond the cat", count, dice[count], 100 * beyond)
+    average([mean, *ranked[: max(tidy or dice, key=dice.__getitem__)]], folder)
+    return branches
+
+
+def average(models: Sequence[Path], folder: Path) -> None:
+    """A folder like a run's, with the mean of the weights of runs or bundles; the first is a run of that network."""
+    paths = [bundle_path(model) for model in models]
+    weights = [read_tensors(path) for path in paths]
+    mean = {
+        name: np.asarray(np.mean([each[name] for each in weights], axis=0, dtype=np.float64), tensor.dtype)
+        for name, tensor in weights[0].items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(last / "config.yaml", folder)
-    write_bundle(folder / BUNDLE_IN_RUN, mean, replace(info, scores={}))
+    shutil.copy(models[0] / "config.yaml", folder)
+    write_bundle(folder / BUNDLE_IN_RUN, mean, replace(read_info(paths[0]), scores={}))
 
 
 def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
@@ -129,18 +185,16 @@ def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
     return path
 
 
-def run(config: TrainConfig, folder: Path) -> None:
-    """Train, or go on."""
-    resumable = (folder / "last.ckpt").is_file()
-    if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
-        raise SystemExit("interrupted; the same command again goes on")
-
-
 def rows_of(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def valid_dice(folder: Path) -> list[float]:
+    """Of a run's epochs."""
+    return [float(row["valid_dice"]) for row in rows_of(folder / "metrics.csv")]
 
 
 def exported(folder: Path, data: DataConfig) -> Path:
@@ -202,7 +256,7 @@ def measured(given: argparse.Namespace, runs: list[Path], model: Path) -> dict[s
     results = {
         "epochs": len(rows),
         "hours": sum(float(row["seconds"]) for row in rows) / 3600,
-        "valid_dice": [max(float(row["valid_dice"]) for row in rows_of(run / "metrics.csv")) for run in runs],
+        "valid_dice": [max(valid_dice(run)) for run in runs],
         "float32": json.loads((folder / "test.json").read_text()) | NAME,
         "int8": info.scores["test"],
         "gate": info.export["gate"],
@@ -241,7 +295,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="an unpacked Oxford-IIIT Pet folder")
     parser.add_argument("--native", type=Path, help="one with photographs at their own size")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parts", type=int, default=len(RUNS), help="how many of the runs")
+    parser.add_argument("--parts", type=int, default=len(RUNS) + 1, help="how many of the parts")
     parser.add_argument("--epochs", type=int, help="fewer, for a quick look")
     parser.add_argument("--output", type=Path, default=Path("runs/pets"), help="of the run; the seed follows")
     parser.add_argument("--results", type=Path, help="a folder for figures and curves")
@@ -258,11 +312,13 @@ def main() -> None:
     results = measured(given, runs, model)
     print_results(results)
     if given.results:
-        name, settings = f"pets-seed{given.seed}", {"seed": given.seed, "parts": len(runs)}
-        write_results(given.results / f"{name}-parts{len(runs)}.json", "train_pets", settings, results)
-        for part, folder in enumerate(runs, start=1):
-            shutil.copy(folder / "history.png", given.results / f"{name}-part{part}-history.png")
-            shutil.copy(folder / "metrics.csv", given.results / f"{name}-part{part}-metrics.csv")
+        name, settings = f"pets-seed{given.seed}", {"seed": given.seed, "parts": given.parts}
+        write_results(given.results / f"{name}-parts{given.parts}.json", "train_pets", settings, results)
+        for place, folder in enumerate(runs, start=1):
+            branch = place - len(RUNS)
+            part = f"part{place}" if branch <= 0 else f"part{len(RUNS) + 1}-branch{branch}"
+            shutil.copy(folder / "history.png", given.results / f"{name}-{part}-history.png")
+            shutil.copy(folder / "metrics.csv", given.results / f"{name}-{part}-metrics.csv")
     if given.install:
         install(model, results)
 
