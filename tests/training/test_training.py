@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.optim.swa_utils import AveragedModel
 
 from figureground.bundle import free_folder, read_info, read_tensors
 from figureground.config import (
@@ -35,7 +36,7 @@ from figureground.training import module as module_file
 from figureground.training import resume, train
 from figureground.training import run as run_file
 from figureground.training.datamodule import loaders
-from figureground.training.keeper import Interrupted, RunKeeper
+from figureground.training.keeper import Interrupted, RunKeeper, averaging
 
 TINY = TrainConfig(
     data=DataConfig("synthetic:n=40,size=32", cache="off"),
@@ -322,13 +323,16 @@ def test_batches_do_not_depend_on_workers():
     data = open_dataset("synthetic:n=40,size=32", "train")
     alone, _ = loaders(STRONG, data, data, on_gpu=False)
     helped, _ = loaders(replace(STRONG, workers=1), data, data, on_gpu=False)
-    for epoch in range(2):  # the workers of the first one stay for the second
+    workers = []
+    for epoch in range(2):
         for loader in (alone, helped):
             loader.sampler.set_epoch(epoch)
         for (images, labels), (same_images, same_labels) in zip(alone, helped, strict=True):
             assert torch.equal(images, same_images)
             assert torch.equal(labels, same_labels)
             assert images.is_contiguous(memory_format=torch.channels_last)
+        workers.append(helped._iterator._workers[0].pid)
+    assert workers[0] == workers[1]
 
 
 def test_a_run_that_exists_is_not_overwritten(tmp_path):
@@ -461,6 +465,24 @@ def test_the_command_is_interrupted_in_its_first_epoch_and_resumed(tmp_path, num
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "a" / "test.json").is_file()
     assert [row["epoch"] for row in rows(tmp_path / "a")] == ["1", "2"]
+
+
+def test_the_moving_average_by_hand():
+    """Of a network of weights 1 (and 5 steps seen), beside an average of weights 0 (and 3)."""
+
+    def averaged_once(updates):
+        now = torch.nn.BatchNorm2d(2)
+        average = AveragedModel(now, **averaging(0.9)._kwargs, use_buffers=True)
+        for network, weight, seen in ((average.module, 0, 3), (now, 1, 5)):
+            torch.nn.init.constant_(network.weight, weight)
+            network.num_batches_tracked.fill_(seen)
+        average.n_averaged.fill_(updates)
+        average.update_parameters(now)
+        return average.module.weight.tolist(), average.module.num_batches_tracked.item()
+
+    early, late = 1 - 2 / 11, 1 - 0.9  # (1 + n) / (10 + n) of the average is kept, 0.9 at the most
+    assert averaged_once(1) == (pytest.approx([early, early]), 5)
+    assert averaged_once(1000) == (pytest.approx([late, late]), 5)
 
 
 def test_gradients_are_clipped_in_bfloat16(tmp_path):

@@ -89,7 +89,7 @@ class RunKeeper(lightning.Callback):
         row = self.rows[-1]
         write_csv(self._folder / METRICS, self.rows)
         if time.monotonic() - self._drawn_at >= REDRAWN_AFTER:
-            self._draw(pl_module)
+            self.draw(pl_module)
         for logger in trainer.loggers:
             logger.log_metrics({k: v for k, v in asdict(row).items() if k != "epoch"}, step=row.epoch)
         save_checkpoint(trainer, self._folder)
@@ -99,16 +99,10 @@ class RunKeeper(lightning.Callback):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draw the last epochs too."""
-        self._draw(pl_module)
+        self.draw(pl_module)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """Draw what there is of an interrupted run; after an error the disk may be full."""
-        if isinstance(exception, Interrupted):
-            self._draw(pl_module)
-
-    def _draw(self, module: lightning.LightningModule) -> None:
+    def draw(self, module: lightning.LightningModule) -> None:
+        """The curves of all epochs so far, unless that was the last that was drawn."""
         assert isinstance(module, SegmentationModule)
         if len(self.rows) > self._drawn:
             draw_history(self._folder / HISTORY, self.rows, f"{module.config.model.name}: {self._folder.name}")
@@ -201,8 +195,8 @@ def averaging(decay: float) -> WeightAveraging:
     """
 
     def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        n = float(updates)  # on a GPU this waits for it, so it is asked once for all tensors
         if averaged[0].is_floating_point():
+            n = float(updates)  # on a GPU this waits for it, so it is asked once for all tensors
             torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
         else:
             torch._foreach_copy_(averaged, current)

@@ -257,6 +257,7 @@ def _fit(
             trainer.fit(module, *batches, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
         interrupted = True
+        keeper.draw(module)
     except ValueError as error:
         if ONE_VALUE not in str(error):
             raise
