@@ -200,7 +200,7 @@ def loaders(
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": workers,
-        "persistent_workers": workers > 0,  # on a GPU, starting them can take as long as an epoch
+        "persistent_workers": workers > 0,  # started anew they would hold up every epoch
         "collate_fn": Collate(preprocessing),
         "pin_memory": on_gpu,
     }
