@@ -56,13 +56,12 @@ CAT_ENDS, MOST_BEYOND = 400, 0.03  # the column of the example, and the share of
 LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
 THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
+DEEPER = {"arguments": {"blocks": [1, 2, 3, 6, 3]}}
 FOURTH = {
-    "model": {"arguments": {"blocks": [1, 2, 3, 6, 3]}}, "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08,
-    "copy_paste": 0.25, "phases": [{"until": 0.79, "size": 192}],
+    "model": DEEPER, "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08, "copy_paste": 0.25,
+    "phases": [{"until": 0.79, "size": 192}],
 }  # fmt: skip
-FIFTH = {
-    **FOURTH, "epochs": 29, "batch_size": 32, "learning_rate": 1e-3, "warmup": 0.1, "copy_paste": 0.2, "phases": [],
-}  # fmt: skip
+FIFTH = {"model": DEEPER, "epochs": 29, "batch_size": 32, "learning_rate": 1e-3, "copy_paste": 0.2, "phases": []}
 BRANCHES, FIRST_SEED = 6, 11  # of the branches, counted from ``--seed``
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
     ("", "pets", {}),
@@ -88,8 +87,10 @@ def trained(given: argparse.Namespace) -> tuple[list[Path], Path]:
         folders.append(run(given, suffix, recipe, {**changes, "seed": given.seed + place}, start))
     final = folders[-1]
     if given.parts > len(RUNS):
+        mean, *branches = branched(given, folders[-2], folders[-1])
         final = folder_of(given, "-soup")
-        folders += soup(given, folders[-2], folders[-1], final)
+        mix(given, mean, branches, final)
+        folders += branches
     if not (final / "test.json").is_file():
         log.info(score_run(final).summary())
     return folders, final
@@ -112,45 +113,41 @@ def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, 
     return folder
 
 
-def soup(given: argparse.Namespace, before: Path, last: Path, folder: Path) -> list[Path]:
-    """The branches, and in ``folder`` a model of the mean of weights (Wortsman et al., "Model soups", ICML 2022).
-
-    That works where all were trained on from the same weights: their errors differ, and between them the loss stays
-    low. The start is the mean of two runs; the branches are added in the order of the valid Dice of their last epochs
-    (that of the best ones, which are kept, is luck as well), and as many of them as give the highest, of the mixtures
-    that leave the sofa behind the example's cat alone.
-
-    Args:
-        given: the command line.
-        before: the third run.
-        last: the fourth, whose network is deeper.
-        folder: of the model.
-    """
+def branched(given: argparse.Namespace, before: Path, last: Path) -> list[Path]:
+    """The mean of the third run and the fourth, whose network is deeper, and the branches that start from it."""
     mean = folder_of(given, "-mean")
     if not (mean / BUNDLE_IN_RUN).is_file():
         average([last, starting(before, read_info(bundle_path(last)).model, last, given.seed)], mean)
-    branches = [
+    return [mean] + [
         run(given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean)
         for number in range(1, BRANCHES + 1)
     ]
+
+
+def mix(given: argparse.Namespace, start: Path, branches: Sequence[Path], folder: Path) -> None:
+    """In ``folder`` a model of the mean of weights (Wortsman et al., "Model soups", ICML 2022).
+
+    That works where all were trained on from the same weights: their errors differ, and between them the loss stays
+    low. The branches are added to the start in the order of the valid Dice of their last epochs (that of the best ones,
+    which are kept, is luck as well), and as many of them as give the highest, of the mixtures that leave the sofa
+    behind the example's cat alone.
+    """
     if (folder / BUNDLE_IN_RUN).is_file():
-        return branches
+        return
     valid = open_dataset(str(given.data), "valid")
     ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
     trial = folder_of(given, "-trial")  # an interruption must not leave one in the place of the chosen
-    dice: dict[int, float] = {}
-    tidy: dict[int, float] = {}
+    mixtures = []
     for count in range(1, len(ranked) + 1):
-        average([mean, *ranked[:count]], trial)
+        average([start, *ranked[:count]], trial)
         model = load(trial / BUNDLE_IN_RUN)
         mask = model.predict(EXAMPLE).mask
         beyond = mask[:, CAT_ENDS:].sum() / mask.sum()
-        dice[count] = evaluate(model, valid).to_json()["dice"]["mean"]
-        if beyond < MOST_BEYOND:
-            tidy[count] = dice[count]
-        log.info("start and the best %d: valid Dice %.5f, %.1f%% beyond the cat", count, dice[count], 100 * beyond)
-    average([mean, *ranked[: max(tidy or dice, key=dice.__getitem__)]], folder)
-    return branches
+        dice = evaluate(model, valid).to_json()["dice"]["mean"]
+        mixtures.append((beyond < MOST_BEYOND, dice, count))
+        log.info("start and the best %d: valid Dice %.5f, %.1f%% beyond the cat", count, dice, 100 * beyond)
+    *_, count = max(mixtures)
+    average([start, *ranked[:count]], folder)
 
 
 def average(models: Sequence[Path], folder: Path) -> None:

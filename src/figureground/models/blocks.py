@@ -62,6 +62,11 @@ def initialise(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def is_count(value: object) -> bool:
+    """Whether it is a whole number above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def spatial_size(images: Tensor) -> tuple[int, int]:
     """The (height, width) of a batch (B, C, H, W)."""
     return images.shape[-2], images.shape[-1]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from figureground.errors import UsageError
-from figureground.models.blocks import initialise, pad_to_multiple, residual_stage, spatial_size
+from figureground.models.blocks import initialise, is_count, pad_to_multiple, residual_stage, spatial_size
 
 STRIDES = (2, 4, 8, 16, 32)
 HEAD_STRIDES = (2, 4)
@@ -75,11 +75,6 @@ class CompactFPN(nn.Module):
         scale = -(-height // 32) * 32 // x.shape[-2]
         logits = functional.interpolate(self.head(x), scale_factor=float(scale), mode="bilinear")  # (B, 1, H, W)
         return logits[..., :height, :width]
-
-
-def is_count(value: object) -> bool:
-    """Whether it is a whole number above 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 class ConvolutionBN(nn.Sequential):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from figureground.errors import UsageError
-from figureground.models.blocks import DoubleConvolution, pad_to_multiple, spatial_size
+from figureground.models.blocks import DoubleConvolution, is_count, pad_to_multiple, spatial_size
 
 
 class UNet(nn.Module):
@@ -20,7 +20,7 @@ class UNet(nn.Module):
 
     def __init__(self, base_width: int = 64) -> None:
         super().__init__()
-        if not isinstance(base_width, int) or base_width < 1:
+        if not is_count(base_width):
             raise UsageError(f"base_width is {base_width!r}; expected a whole number of channels, such as 64")
         w1, w2, w3, w4, w5 = (base_width * 2**stage for stage in range(5))
         self.down1 = DoubleConvolution(3, w1, w1)

@@ -97,13 +97,8 @@ class RunKeeper(lightning.Callback):
             log.info("no better valid Dice for %d epochs: stopping early", self._patience)
             trainer.should_stop = True
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw the last epochs too."""
-        self.draw(pl_module)
-
-    def draw(self, module: lightning.LightningModule) -> None:
-        """The curves of all epochs so far, unless that was the last that was drawn."""
-        assert isinstance(module, SegmentationModule)
+    def draw(self, module: SegmentationModule) -> None:
+        """The curves of all epochs so far, unless they are drawn already."""
         if len(self.rows) > self._drawn:
             draw_history(self._folder / HISTORY, self.rows, f"{module.config.model.name}: {self._folder.name}")
             self._drawn, self._drawn_at = len(self.rows), time.monotonic()

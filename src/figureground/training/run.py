@@ -257,7 +257,6 @@ def _fit(
             trainer.fit(module, *batches, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
         interrupted = True
-        keeper.draw(module)
     except ValueError as error:
         if ONE_VALUE not in str(error):
             raise
@@ -267,6 +266,7 @@ def _fit(
         ) from None
     except FiguregroundError as error:  # of a worker process it comes wrapped in that one's traceback
         raise FiguregroundError(str(error).rpartition(f"{FiguregroundError.__name__}: ")[2].strip()) from error
+    keeper.draw(module)  # the last epochs too
     return Run(folder, tuple(keeper.rows), interrupted)
 
 
