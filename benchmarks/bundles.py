@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, read_info, read_tensors, write_bundle
+from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, ModelConfig
 from figureground.data import Dataset, open_dataset
 from figureground.export import Precision, export
@@ -18,6 +18,7 @@ from figureground.images import write_image
 from figureground.models import create_model
 from figureground.prediction.engines.torch_engine import as_tensors
 from figureground.preprocessing import Preprocessing
+from figureground.runs import BUNDLE_IN_RUN
 
 NETWORKS = {
     "unet": ModelConfig("unet"),

@@ -14,9 +14,11 @@ Stages, each left out where its result is there, so the same command again goes 
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
 5. time the network alone, one image at a time, and look at pictures without a pet.
 
-``--parts`` stops after so many of the runs; the branches are the fifth part. ``--install`` puts the file into the
-package, unless the Dice of its network on valid is below that of the file that is there, or that on test below what may
-be shipped. Choices are made on valid and on that picture; test is scored at the end.
+``--parts`` stops after so many of the runs; the branches are the fifth part. On a GPU, which one of them does not fill,
+as many processes with ``--branch`` train them at once, after ``--parts 4``; the command without it goes on from there.
+``--install`` puts the file into the package, unless the Dice of its network on valid is below that of the file that is
+there, or that on test below what may be shipped. Choices are made on valid and on that picture; test is scored at the
+end.
 """
 
 from __future__ import annotations
@@ -38,16 +40,17 @@ import torch
 from machine import print_table, write_results
 from skimage import data as pictures
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, bundle_path, read_info, read_tensors, write_bundle
+from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, read_settings
 from figureground.data import open_dataset
-from figureground.evaluation import evaluate, score_run, write_json
+from figureground.evaluation import evaluate, score_run, write_average, write_json
 from figureground.export import export
 from figureground.export.onnx import write_info
 from figureground.models import create_model
 from figureground.prediction import load
 from figureground.prediction.engines import ENGINES
 from figureground.pretrained import EXAMPLE, pretrained_bundle
+from figureground.runs import BUNDLE_IN_RUN, bundle_path
 from figureground.training import resume, train
 
 LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0)"
@@ -91,9 +94,16 @@ def trained(given: argparse.Namespace) -> tuple[list[Path], Path]:
         final = folder_of(given, "-soup")
         mix(given, mean, branches, final)
         folders += branches
-    if not (final / "test.json").is_file():
-        log.info(score_run(final).summary())
+    scored(final)
     return folders, final
+
+
+def scored(folder: Path) -> dict[str, Any]:
+    """The figures of a run on test, which is scored first where it has not been."""
+    if not (folder / "test.json").is_file():
+        log.info(score_run(folder).summary())
+    figures: dict[str, Any] = json.loads((folder / "test.json").read_text())
+    return figures
 
 
 def folder_of(given: argparse.Namespace, suffix: str) -> Path:
@@ -117,11 +127,15 @@ def branched(given: argparse.Namespace, before: Path, last: Path) -> list[Path]:
     """The mean of the third run and the fourth, whose network is deeper, and the branches that start from it."""
     mean = folder_of(given, "-mean")
     if not (mean / BUNDLE_IN_RUN).is_file():
-        average([last, starting(before, read_info(bundle_path(last)).model, last, given.seed)], mean)
-    return [mean] + [
+        deeper = starting(before, read_info(bundle_path(last)).model, last, given.seed)
+        write_average([bundle_path(last), bundle_path(deeper)], mean, DataConfig(str(given.data)))
+    branches = [
         run(given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean)
-        for number in range(1, BRANCHES + 1)
+        for number in ([given.branch] if given.branch else range(1, BRANCHES + 1))
     ]
+    if given.branch:
+        raise SystemExit("the branch is done; without --branch the same command trains those that are left and goes on")
+    return [mean, *branches]
 
 
 def mix(given: argparse.Namespace, start: Path, branches: Sequence[Path], folder: Path) -> None:
@@ -134,12 +148,13 @@ def mix(given: argparse.Namespace, start: Path, branches: Sequence[Path], folder
     """
     if (folder / BUNDLE_IN_RUN).is_file():
         return
-    valid = open_dataset(str(given.data), "valid")
+    data, valid = DataConfig(str(given.data)), open_dataset(str(given.data), "valid")
     ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
+    bundles = [bundle_path(model) for model in (start, *ranked)]
     trial = folder_of(given, "-trial")  # an interruption must not leave one in the place of the chosen
     mixtures = []
     for count in range(1, len(ranked) + 1):
-        average([start, *ranked[:count]], trial)
+        write_average(bundles[: count + 1], trial, data)
         model = load(trial / BUNDLE_IN_RUN)
         mask = model.predict(EXAMPLE).mask
         beyond = mask[:, CAT_ENDS:].sum() / mask.sum()
@@ -147,22 +162,7 @@ def mix(given: argparse.Namespace, start: Path, branches: Sequence[Path], folder
         mixtures.append((beyond < MOST_BEYOND, dice, count))
         log.info("start and the best %d: valid Dice %.5f, %.1f%% beyond the cat", count, dice, 100 * beyond)
     *_, count = max(mixtures)
-    average([start, *ranked[:count]], folder)
-
-
-def average(models: Sequence[Path], folder: Path) -> None:
-    """A folder like a run's, with the mean of the weights of runs or bundles; the first is a run of that network."""
-    paths = [bundle_path(model) for model in models]
-    weights = [read_tensors(path) for path in paths]
-    mean = {
-        name: np.asarray(np.mean([each[name] for each in weights], axis=0, dtype=np.float64), tensor.dtype)
-        for name, tensor in weights[0].items()
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(models[0] / "config.yaml", folder)
-    info = read_info(paths[0])
-    described = BundleInfo(info.model, info.preprocessing, data=info.data, figureground=info.figureground)
-    write_bundle(folder / BUNDLE_IN_RUN, mean, described)
+    write_average(bundles[: count + 1], folder, data)
 
 
 def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
@@ -258,13 +258,18 @@ def measured(given: argparse.Namespace, runs: list[Path], model: Path) -> dict[s
         "epochs": len(rows),
         "hours": sum(float(row["seconds"]) for row in rows) / 3600,
         "valid_dice": [max(valid_dice(run)) for run in runs],
-        "float32": json.loads((folder / "test.json").read_text()) | NAME,
+        "float32": scored(folder) | NAME,
         "int8": info.scores["test"],
         "gate": info.export["gate"],
         "megabytes": model.stat().st_size / 1e6,
         "milliseconds": {engine: milliseconds(model, engine) for engine in ENGINES[".onnx"]},
         "without_pets": looked_at(model),
     }
+    if given.spread:
+        results["branches"] = [
+            {"valid_dice": valid_dice(run), **{key: scored(run)[key] for key in ("n", "dice")}}
+            for run in runs[len(RUNS) :]
+        ]
     if given.native:
         dataset = open_dataset(given.native, "test")
         results["native"] = kept(folder / "native.json", lambda: evaluate(load(model), dataset).to_json()) | NAME
@@ -299,6 +304,10 @@ def main() -> None:
     parser.add_argument(
         "--parts", type=int, choices=range(1, len(RUNS) + 2), default=len(RUNS) + 1, help="how many of the parts"
     )
+    parser.add_argument(
+        "--branch", type=int, choices=range(1, BRANCHES + 1), help="train this one and end: several at once on a GPU"
+    )
+    parser.add_argument("--spread", action="store_true", help="score the branches on test as well")
     parser.add_argument("--epochs", type=int, help="fewer, for a quick look")
     parser.add_argument("--output", type=Path, default=Path("runs/pets"), help="of the run; the seed follows")
     parser.add_argument("--results", type=Path, help="a folder for figures and curves")

@@ -23,13 +23,15 @@ ALLOWED = {
     "metrics": {"labels"},
     "losses": {"labels"},
     "models": {"errors"},
-    "bundle": {"config", "errors", "images", "onnx_metadata", "pretrained"},
+    "bundle": {"config", "errors", "images", "onnx_metadata"},
+    "runs": {"config", "errors", "pretrained"},
     "data": {"preprocessing", "metrics"} | LEAVES,
     "pretrained": set(),
-    "prediction": {"preprocessing", "bundle", "config", "models", "pretrained"} | LEAVES,
-    "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "config"} | LEAVES,
-    "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "config"} | LEAVES,
-    "training": {"data", "models", "losses", "metrics", "bundle", "config", "preprocessing", "prediction"} | LEAVES,
+    "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained"} | LEAVES,
+    "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "runs", "config"} | LEAVES,
+    "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "runs", "config"} | LEAVES,
+    "training": {"data", "models", "losses", "metrics", "bundle", "runs", "config", "preprocessing", "prediction"}
+    | LEAVES,
 }
 TOP = {"__init__", "cli", "demo", "lab_report"}  # may import everything
 TORCH_FREE = {
@@ -42,6 +44,7 @@ TORCH_FREE = {
     "preprocessing",
     "metrics",
     "bundle",
+    "runs",
     "onnx_metadata",
     "prediction",
     "pretrained",

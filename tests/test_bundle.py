@@ -5,18 +5,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from figureground.bundle import (
-    BUNDLE_IN_RUN,
-    BundleInfo,
-    DataSummary,
-    bundle_path,
-    parse_info,
-    read_info,
-    read_tensors,
-    write_bundle,
-)
+from figureground.bundle import BundleInfo, DataSummary, parse_info, read_info, read_tensors, write_bundle
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
 from figureground.errors import FiguregroundError
+from figureground.runs import BUNDLE_IN_RUN, bundle_path
 
 INFO = BundleInfo(
     model=ModelConfig("unet", {"base_width": 16}),

@@ -10,11 +10,12 @@ from skimage import data
 from typer.testing import CliRunner
 
 import figureground
-from figureground.bundle import BUNDLE_IN_RUN, bundle_path, read_info
+from figureground.bundle import read_info
 from figureground.cli import app
 from figureground.export.gate import LIMITS
 from figureground.prediction.engines import ENGINES
 from figureground.pretrained import DEFAULT, EXAMPLE, PRETRAINED, pretrained_bundle
+from figureground.runs import BUNDLE_IN_RUN, bundle_path
 
 ROOT = Path(__file__).parents[1]
 

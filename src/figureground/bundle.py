@@ -27,12 +27,9 @@ from figureground.config import (
 from figureground.errors import FiguregroundError
 from figureground.images import replacing
 from figureground.onnx_metadata import read_onnx_metadata
-from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 FORMAT_VERSION = 1
 METADATA_KEY = "figureground"
-BUNDLE_IN_RUN = "model.safetensors"
-"""The bundle of a run's best epoch, in the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -64,55 +61,6 @@ class BundleInfo:
     figureground: str = ""
     """The version that wrote it."""
     format_version: int = FORMAT_VERSION
-
-
-def free_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, or ``parent/name-2`` and so on if it is taken."""
-    folder, number = parent / name, 1
-    while folder.exists():
-        number += 1
-        folder = parent / f"{name}-{number}"
-    return folder
-
-
-def followed(source: str | Path) -> Path:
-    """A run, or a file in one, by the folder that a link such as ``runs/latest`` points to now: by the end of a long
-    command it may be another.
-    """
-    path = Path(source)
-    for link in (path, path.parent):
-        if link.is_symlink() and link.is_dir():
-            return link.parent / link.readlink() / path.relative_to(link)
-    return path
-
-
-def bundle_path(source: str | Path) -> Path:
-    """The bundle that ``source`` is, that the run folder ``source`` holds, or that has this name in the package.
-
-    A run folder or a file goes before a model of the package with its name.
-
-    Raises:
-        FiguregroundError: there is none.
-    """
-    path = followed(source)
-    if (path / BUNDLE_IN_RUN).is_file():
-        return path / BUNDLE_IN_RUN
-    if str(source) in PRETRAINED and not path.is_file():
-        return pretrained_bundle(str(source))
-    if path.is_dir():
-        raise FiguregroundError(
-            f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
-        )
-    if not path.is_file():
-        raise FiguregroundError(
-            f"{path}: no such model; expected a run folder, a bundle (.safetensors, .onnx), "
-            f"or a name: {', '.join(PRETRAINED)}"
-        )
-    if path.suffix in (".pth", ".pt", ".ckpt"):
-        raise FiguregroundError(
-            f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
-        )
-    return path
 
 
 def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleInfo) -> None:

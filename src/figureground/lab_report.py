@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from figureground.bundle import free_folder, read_info
+from figureground.bundle import read_info
 from figureground.config import TrainConfig, merge, parse, read_settings
 from figureground.data import Split, open_dataset
 from figureground.errors import FiguregroundError
@@ -19,6 +19,7 @@ from figureground.evaluation.pictures import has_screen
 from figureground.images import replacing
 from figureground.metrics import counts, dice
 from figureground.prediction import load_state_dict
+from figureground.runs import free_folder
 from figureground.training import Run
 from figureground.training import resume as resume_run
 from figureground.training import train as train_run

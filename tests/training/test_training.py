@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch.optim.swa_utils import AveragedModel
 
-from figureground.bundle import free_folder, read_info, read_tensors
+from figureground.bundle import read_info, read_tensors
 from figureground.config import (
     DataConfig,
     ModelConfig,
@@ -31,6 +31,7 @@ from figureground.errors import FiguregroundError
 from figureground.evaluation import evaluate, score_run
 from figureground.models import resnet34_unet
 from figureground.prediction import load
+from figureground.runs import free_folder
 from figureground.training import keeper as keeper_file
 from figureground.training import module as module_file
 from figureground.training import resume, train

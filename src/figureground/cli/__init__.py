@@ -11,7 +11,7 @@ import sys
 import warnings
 
 # Importing them adds their commands.
-from figureground.cli import calibrate, compare, data, evaluate, export, models, predict, train  # noqa: F401
+from figureground.cli import average, calibrate, compare, data, evaluate, export, models, predict, train  # noqa: F401
 from figureground.cli.common import app, reporting_errors
 
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -36,11 +36,11 @@ def calibrate(
     """
     refuse_existing(json_file, overwrite)
     with needs("train"):
-        from figureground.bundle import bundle_path, followed
         from figureground.data import open_dataset
         from figureground.evaluation import fit_on_valid, write_json
         from figureground.prediction import open_member
         from figureground.pretrained import pretrained_bundle
+        from figureground.runs import bundle_path, followed
 
         model = followed(model)  # ``latest`` may be another run before the end
         bundle = bundle_path(model)

@@ -121,11 +121,11 @@ def data_of(model: Path, data: str | None, foreground: str | None, mask_threshol
     """The data of a run folder's model, with what the user gave laid over it."""
     from dataclasses import replace
 
-    from figureground.config import DataConfig, TrainConfig, parse, read_settings
+    from figureground.config import DataConfig
+    from figureground.runs import CONFIG, read_config
 
-    config = model / "config.yaml"
-    if config.is_file():
-        base = parse(TrainConfig, read_settings(config), str(config)).data
+    if (model / CONFIG).is_file():
+        base = read_config(model).data
     elif data is not None:
         base = DataConfig()
     else:

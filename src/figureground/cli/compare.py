@@ -41,7 +41,6 @@ def compare(
     """
     refuse_existing(json_file, overwrite)
     with needs("train"):
-        from figureground.bundle import followed
         from figureground.data import open_dataset
         from figureground.evaluation import compare as compare_evaluations
         from figureground.evaluation import (
@@ -53,6 +52,7 @@ def compare(
             write_json,
         )
         from figureground.prediction import load
+        from figureground.runs import followed
 
         models = [str(followed(model)) for model in models]  # ``latest`` may be another run before the end
         require_comparable(models, metric)

@@ -46,7 +46,6 @@ def evaluate(
         )
     refuse_existing(html_file and html_file.with_suffix(""), overwrite)
     with needs("train"):
-        from figureground.bundle import followed
         from figureground.data import open_dataset
         from figureground.evaluation import evaluate as score
         from figureground.evaluation import (
@@ -59,6 +58,7 @@ def evaluate(
         )
         from figureground.evaluation.slices import summary
         from figureground.prediction import load
+        from figureground.runs import followed
 
         model = str(followed(model))  # ``latest`` may be another run before the end
         dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]

@@ -30,9 +30,9 @@ def export(
     """
     suffix = "" if precision == "float32" else f"-{precision}"
     with needs("train"):
-        from figureground.bundle import followed
         from figureground.export import export as export_model
         from figureground.export import original_bundle
+        from figureground.runs import followed
 
         original_bundle(model)  # before the data and the target are looked at, which may not be the user's mistake
         model = followed(model)

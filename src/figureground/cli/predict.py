@@ -190,7 +190,7 @@ class _Load:
     def __init__(
         self, models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[float], changes: Mapping[str, Any]
     ) -> None:
-        from figureground.bundle import bundle_path
+        from figureground.runs import bundle_path
 
         for model in models:
             bundle_path(Path(model))  # refuses what is no model at once

@@ -119,8 +119,8 @@ def train(
     }  # fmt: skip
     changes = _given(settings)
     with needs("train"):
-        from figureground.bundle import free_folder
         from figureground.evaluation import open_split
+        from figureground.runs import free_folder
         from figureground.training import resume as resume_run
         from figureground.training import train as train_run
 
@@ -155,8 +155,9 @@ def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
     """A recipe or file with the flags laid over it; what it does not say of network and preprocessing, the starting
     weights do: also the arguments of a network that is theirs and named without any.
     """
-    from figureground.bundle import bundle_path, read_info
+    from figureground.bundle import read_info
     from figureground.config import TrainConfig, merge, parse, plain, read_settings
+    from figureground.runs import bundle_path
 
     settings = read_settings(base)
     parse(TrainConfig, settings, base)
@@ -190,8 +191,8 @@ def demo(
     output: Annotated[Path, typer.Option(help="New folder for what it makes.")] = Path("demo"),
 ) -> None:
     """Cut out a cat with the model in the box, then train a small U-Net on drawn data; takes two to three minutes."""
-    from figureground.bundle import free_folder
     from figureground.demo import cut_out_example, train_small
+    from figureground.runs import free_folder
 
     output = free_folder(output.parent, output.name)
     cut_out_example(output, typer.echo)

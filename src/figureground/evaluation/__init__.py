@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from figureground.evaluation.average import average, write_average
 from figureground.evaluation.compare import Comparison, compare, require_comparable
 from figureground.evaluation.evaluate import Evaluation, batches, evaluate
 from figureground.evaluation.fit import Fit, fit_on_valid
@@ -15,6 +16,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Fit",
+    "average",
     "batches",
     "compare",
     "draw_cases",
@@ -29,6 +31,7 @@ __all__ = [
     "score_run",
     "show_prediction",
     "slices_of",
+    "write_average",
     "write_json",
     "write_report",
 ]

@@ -25,11 +25,12 @@ from figureground.evaluation.statistics import (
     holm,
     paired_difference,
 )
+from figureground.runs import CONFIG
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model, or runs of one configuration that differ in their seed alone."""
+    """A model, or trainings of one configuration that differ in their seed alone."""
 
     models: tuple[str, ...]
     figures: NDArray[np.float64]
@@ -205,17 +206,19 @@ def require_comparable(models: Sequence[str], metric: str) -> None:
     if metric not in METRICS:
         raise UsageError(f"there is no metric {metric!r}; expected one of: {', '.join(METRICS)}")
     if len(models) < 2:
-        raise FiguregroundError(f"{len(models)} model to compare; expected two or more")
+        raise UsageError(f"{len(models)} model to compare; expected two or more")
     if len({Path(model).resolve() for model in models}) < len(models):
-        raise FiguregroundError(f"a model is given twice: {', '.join(models)}; expected different ones")
+        raise UsageError(f"a model is given twice: {', '.join(models)}; expected different ones")
 
 
 def _configuration(model: str) -> str:
     """The settings of a run but for its seed, as text; a model that is no run has only its name."""
-    path = Path(model) / "config.yaml"
+    path = Path(model) / CONFIG
     if not path.is_file():
         return model
     settings = read_settings(path)
+    if "seed" not in settings:  # a mean of weights, not a training
+        return model
     return str(sorted((name, str(value)) for name, value in settings.items() if name != "seed"))
 
 

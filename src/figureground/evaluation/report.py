@@ -39,6 +39,7 @@ from figureground.evaluation.slices import SLICE_METHOD, Slice, correlations_of
 from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD
 from figureground.metrics import THRESHOLDS, Reliability
 from figureground.prediction import Segmenter
+from figureground.runs import CONFIG
 
 REPORT = "report.html"
 FAILED = 0.5  # a Dice below which an image is called a failure
@@ -62,7 +63,7 @@ class RunRecord:
 
 def read_record(model: str | Path) -> RunRecord:
     """What there is of a run; nothing where the model is a single file."""
-    history, config = Path(model) / "metrics.csv", Path(model) / "config.yaml"
+    history, config = Path(model) / "metrics.csv", Path(model) / CONFIG
     rows: list[dict[str, float]] = []
     if history.is_file():
         with history.open(newline="", encoding="utf-8") as file:
@@ -321,7 +322,7 @@ def _configuration(evaluation: Evaluation, segmenter: Segmenter, record: RunReco
         ]
     html = facts((name, text) for name, text in rows if text)
     if record.config:
-        html += heading("config.yaml") + preformatted(record.config)
+        html += heading(CONFIG) + preformatted(record.config)
     return Section("Data and configuration", html=html)
 
 

@@ -7,8 +7,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from figureground.bundle import bundle_path, replace_info
-from figureground.config import DataConfig, TrainConfig, parse, read_settings
+from figureground.bundle import replace_info
+from figureground.config import DataConfig
 from figureground.data import Dataset, Split, open_dataset
 from figureground.evaluation.evaluate import PER_IMAGE, Evaluation, evaluate
 from figureground.evaluation.fit import FEWEST, fit_on_valid
@@ -16,6 +16,7 @@ from figureground.evaluation.report import REPORT, read_record, write_report
 from figureground.evaluation.slices import known_metadata, slices_of
 from figureground.images import replacing
 from figureground.prediction import Member, Segmenter, open_member
+from figureground.runs import bundle_path, read_config
 
 TEST = "test.json"
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     Raises:
         FiguregroundError: the run holds no model, or its data no valid or test split.
     """
-    config = parse(TrainConfig, read_settings(folder / "config.yaml"), str(folder / "config.yaml"))
+    config = read_config(folder)
     member = _fitted(open_member(folder), open_split(config.data, "valid"), progress)
     segmenter, dataset = Segmenter(member), open_split(config.data, "test")
     evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.bundle import BundleInfo, bundle_path
+from figureground.bundle import BundleInfo
 from figureground.config import DataConfig
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError, UsageError
@@ -24,6 +24,7 @@ from figureground.images import replacing
 from figureground.prediction import Member, open_member
 from figureground.prediction.engines import ENGINES, open_engine
 from figureground.prediction.engines.torch_engine import TorchEngine
+from figureground.runs import bundle_path
 from figureground.version import __version__
 
 Precision = Literal["float32", "float16", "int8"]

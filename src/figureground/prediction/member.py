@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, bundle_path, read_info
+from figureground.bundle import BundleInfo, read_info
 from figureground.prediction.engines import Engine, open_engine
 from figureground.preprocessing import Preprocessing
 from figureground.pretrained import PRETRAINED
+from figureground.runs import BUNDLE_IN_RUN, bundle_path
 
 
 @dataclass(frozen=True)

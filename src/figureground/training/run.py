@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from figureground.bundle import BUNDLE_IN_RUN, BundleInfo, DataSummary, bundle_path, followed, read_info
-from figureground.config import TrainConfig, parse, read_settings, to_yaml
+from figureground.bundle import BundleInfo, DataSummary, read_info
+from figureground.config import TrainConfig, to_yaml
 from figureground.data import Dataset
 from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError, UsageError
@@ -25,6 +25,7 @@ from figureground.images import replacing
 from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
+from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, followed, link_latest, read_config
 from figureground.training.datamodule import ResumableLoader, kept, loaders, opened
 from figureground.training.history import EpochRow, best_of
 from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
@@ -34,7 +35,6 @@ from figureground.training.teacher import Taught
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 from figureground.version import __version__
 
-CONFIG = "config.yaml"
 ONE_VALUE = "Expected more than 1 value per channel"  # what torch says
 
 
@@ -123,7 +123,7 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
     for name in (CONFIG, LAST):
         if not (folder / name).is_file():
             raise FiguregroundError(f"{folder} holds no {name}; there is no run to resume. Start one without --resume")
-    config = parse(TrainConfig, read_settings(folder / CONFIG), str(folder / CONFIG))
+    config = read_config(folder)
     _refuse_wrong_parts(config)
     datasets = _open_datasets(config, progress)
     return _fit(config, folder, datasets, _parts(config, datasets, resumed=True), folder / LAST, progress)
@@ -188,11 +188,7 @@ def _empty_folder(folder: Path, overwrite: bool) -> None:
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    latest = folder.parent / "latest"
-    if latest.is_symlink() or not latest.exists():
-        with suppress(OSError):  # a convenience, which some file systems do not have
-            latest.unlink(missing_ok=True)
-            latest.symlink_to(folder.name)
+    link_latest(folder)
 
 
 class _Parts(NamedTuple):

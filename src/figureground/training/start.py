@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from figureground.bundle import bundle_path, read_info, read_tensors
+from figureground.bundle import read_info, read_tensors
 from figureground.config import ModelConfig, TrainConfig
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
+from figureground.runs import bundle_path
 
 SEEN = 32
 """Images of the training data that the batch norms of an exported file are rebuilt with, all at once."""

@@ -13,11 +13,11 @@ from threading import Lock
 
 import numpy as np
 
-from figureground.bundle import bundle_path
 from figureground.data import Dataset, Split
 from figureground.data.dataset import Sample
 from figureground.labels import LEFT_OUT, SOFT_FIGURE, soft_labels
 from figureground.prediction import Segmenter, Views, load
+from figureground.runs import bundle_path
 
 
 class Taught:

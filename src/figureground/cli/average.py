@@ -1,0 +1,44 @@
+"""``figureground average``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from figureground.cli.common import MaskThresholdOption, app, data_of, needs
+
+
+@app.command()
+def average(
+    models: Annotated[list[str], typer.Argument(help="Two or more runs or .safetensors bundles of one network.")],
+    all_of_them: Annotated[
+        bool, typer.Option("--all", help="Take all, instead of those that have more Dice on valid together.")
+    ] = False,
+    data: Annotated[str | None, typer.Option(help="Whose valid split decides (default: the first run's).")] = None,
+    foreground: Annotated[str | None, typer.Option(help="What a trimap's border counts as.")] = None,
+    mask_threshold: MaskThresholdOption = None,
+    output: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    name: Annotated[str, typer.Option(help="Of the new run (default: a free one).")] = "",
+) -> None:
+    """Make one model of several: the mean of their weights, often better than each and as fast as one.
+
+    For models that were trained on from the same weights, for example with other seeds. The result is scored on test,
+    as that of a training is.
+    """
+    with needs("train"):
+        from figureground.evaluation import average as average_models
+        from figureground.evaluation import open_split, score_run
+        from figureground.runs import followed, free_folder
+
+        models = [str(followed(model)) for model in models]  # ``latest`` is the new run in the end
+        source = data_of(Path(models[0]), data, foreground, mask_threshold)
+        open_split(source, "test")  # before minutes are spent
+        folder = output / name if name else free_folder(output, "average")
+        progress = sys.stderr.isatty()
+        taken = average_models(models, folder, source, choose=not all_of_them, progress=progress)
+        typer.echo(f"mean of {', '.join(taken)}")
+        typer.echo(score_run(folder, progress=progress).summary())
+    typer.echo(f"{folder}: model.safetensors, report.html, config.yaml, test.json, per_image.csv")

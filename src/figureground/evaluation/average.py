@@ -1,0 +1,158 @@
+"""One model of several: the mean of their weights (Wortsman et al., "Model soups", ICML 2022).
+
+Networks that were trained on from the same weights lie in one valley of the loss: their errors differ, and the mean of
+their weights makes fewer of them, as their ensemble would, at the cost of one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
+from figureground.config import DataConfig, plain, require
+from figureground.data import Dataset
+from figureground.errors import FiguregroundError, UsageError
+from figureground.evaluation.evaluate import evaluate
+from figureground.evaluation.run import open_split
+from figureground.images import UNSPEAKABLE, replacing
+from figureground.prediction import load
+from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, link_latest
+from figureground.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+def average(
+    models: Sequence[str], folder: Path, data: DataConfig, *, choose: bool = True, progress: bool = False
+) -> tuple[str, ...]:
+    """Leave a run with the mean of the weights of models that help each other, and say which these are.
+
+    The best on valid is the first. The others follow in the order of their Dice there, and each stays if the mean with
+    it has no lower Dice than without it (the greedy soup).
+
+    Args:
+        models: runs or ``.safetensors`` bundles of the same network.
+        folder: of the run, new.
+        data: whose valid split decides.
+        choose: otherwise all are taken.
+        progress: show bars.
+
+    Raises:
+        FiguregroundError: fewer than two models, one given twice, other networks, no weights to average, a folder that
+            is taken, or models of which no mean is as good as the best of them alone.
+    """
+    bundles = [bundle_path(model) for model in models]
+    info = _common_info(bundles)
+    if folder.exists():
+        raise FiguregroundError(f"{folder} exists; choose another --name")
+    chosen = _helping(models, bundles, info, open_split(data, "valid"), progress) if choose else range(len(models))
+    taken = tuple(models[index] for index in chosen)
+    write_average([bundles[index] for index in chosen], folder, data, taken)
+    link_latest(folder)
+    return taken
+
+
+def write_average(bundles: Sequence[Path], folder: Path, data: DataConfig, names: Sequence[str] = ()) -> None:
+    """A folder like a run's with the mean of the weights of ``.safetensors`` bundles.
+
+    Args:
+        bundles: of one network.
+        folder: may be there; what it holds of the same names is replaced.
+        data: that the commands which take the folder look at.
+        names: of the models, for readers (default: the bundles').
+    """
+    first = read_info(bundles[0])
+    info = BundleInfo(first.model, first.preprocessing, data=first.data, figureground=__version__)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / CONFIG) as partial:
+        partial.write_text(_settings(info, data, names or [str(path) for path in bundles]), errors=UNSPEAKABLE)
+    write_bundle(folder / BUNDLE_IN_RUN, mean_weights(bundles), info)
+
+
+def mean_weights(bundles: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """The mean of each tensor of ``.safetensors`` bundles of one network."""
+    sums: dict[str, NDArray[Any]] = {}
+    for path in bundles:
+        tensors = read_tensors(path)
+        for name, tensor in tensors.items():
+            sums[name] = sums.get(name, np.zeros(tensor.shape)) + tensor
+    return {name: np.asarray(total / len(bundles)).astype(tensors[name].dtype) for name, total in sums.items()}
+
+
+def _helping(
+    models: Sequence[str], bundles: Sequence[Path], info: BundleInfo, valid: Dataset, progress: bool
+) -> list[int]:
+    """The places of those whose mean is taken; the best is the first."""
+
+    def dice(places: Sequence[int]) -> float:
+        return _dice(mean_weights([bundles[place] for place in places]), info, valid, progress)
+
+    alone = [dice([place]) for place in range(len(models))]
+    for model, found in zip(models, alone, strict=True):
+        log.info("%s: valid Dice %.4f", model, found)
+    best, *others = sorted(range(len(models)), key=lambda place: alone[place], reverse=True)
+    chosen, reached = [best], alone[best]
+    log.info("the mean begins with %s", models[best])
+    for place in others:
+        tried = dice([*chosen, place])
+        stays = tried >= reached
+        log.info("with %s: valid Dice %.4f, %s", models[place], tried, "taken" if stays else "left out")
+        if stays:
+            chosen, reached = [*chosen, place], tried
+    if len(chosen) == 1:
+        raise FiguregroundError(
+            f"no mean has the valid Dice of {models[best]} alone ({reached:.4f}), so none is written; weights can be "
+            "averaged that were trained on from the same ones (--start-from), with different seeds for example"
+        )
+    return chosen
+
+
+def _dice(weights: Mapping[str, NDArray[Any]], info: BundleInfo, valid: Dataset, progress: bool) -> float:
+    with TemporaryDirectory() as place:
+        trial = Path(place) / BUNDLE_IN_RUN
+        write_bundle(trial, weights, info)
+        return float(evaluate(load(trial), valid, progress=progress).dice_per_image.mean())
+
+
+def _common_info(bundles: Sequence[Path]) -> BundleInfo:
+    """What is the same for all.
+
+    Raises:
+        FiguregroundError: see ``average``.
+    """
+    if len(bundles) < 2:
+        raise UsageError(f"{len(bundles)} model to average; expected two or more")
+    if len({path.resolve() for path in bundles}) < len(bundles):
+        raise UsageError(f"a model is given twice: {', '.join(map(str, bundles))}; expected different ones")
+    first, shapes = bundles[0], _shapes(bundles[0])
+    info = read_info(first)
+    for path in bundles[1:]:
+        other = read_info(path)
+        same = (other.model, other.preprocessing, _shapes(path)) == (info.model, info.preprocessing, shapes)
+        require(same, f"{path} is of {_described(other)}, {first} of {_described(info)}; expected the same network")
+    return BundleInfo(info.model, info.preprocessing, data=info.data)
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    require(path.suffix == ".safetensors", f"{path} is an exported file; expected runs or .safetensors bundles")
+    return {name: tensor.shape for name, tensor in read_tensors(path).items()}
+
+
+def _described(info: BundleInfo) -> str:
+    return f"{info.model.name} {info.model.arguments} with {plain(info.preprocessing)}"
+
+
+def _settings(info: BundleInfo, data: DataConfig, names: Sequence[str]) -> str:
+    """What a run's ``config.yaml`` has that is true of a mean."""
+    import yaml
+
+    of = ", ".join(map(repr, names))
+    known = {"data": plain(data), "model": plain(info.model), "preprocessing": plain(info.preprocessing)}
+    return f"# The mean of the weights of {of}.\n{yaml.safe_dump(known, sort_keys=False)}"

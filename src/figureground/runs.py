@@ -1,0 +1,82 @@
+"""The folders of runs, and which bundle a run, a file or a name stands for."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from figureground.config import TrainConfig, parse, read_settings
+from figureground.errors import FiguregroundError
+from figureground.pretrained import PRETRAINED, pretrained_bundle
+
+BUNDLE_IN_RUN = "model.safetensors"
+"""The bundle of a run's best epoch, in the run's folder."""
+CONFIG = "config.yaml"
+"""A run's settings, all of them."""
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The settings of a run.
+
+    Raises:
+        FiguregroundError: its ``config.yaml`` is missing, or damaged.
+    """
+    return parse(TrainConfig, read_settings(folder / CONFIG), str(folder / CONFIG))
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, or ``parent/name-2`` and so on if it is taken."""
+    folder, number = parent / name, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{name}-{number}"
+    return folder
+
+
+def link_latest(folder: Path) -> None:
+    """Let ``latest`` beside a run's folder point to it."""
+    latest = folder.parent / "latest"
+    if latest.is_symlink() or not latest.exists():
+        with suppress(OSError):  # a convenience, which some file systems do not have
+            latest.unlink(missing_ok=True)
+            latest.symlink_to(folder.name)
+
+
+def followed(source: str | Path) -> Path:
+    """A run, or a file in one, by the folder that a link such as ``runs/latest`` points to now: by the end of a long
+    command it may be another.
+    """
+    path = Path(source)
+    for link in (path, path.parent):
+        if link.is_symlink() and link.is_dir():
+            return link.parent / link.readlink() / path.relative_to(link)
+    return path
+
+
+def bundle_path(source: str | Path) -> Path:
+    """The bundle that ``source`` is, that the run folder ``source`` holds, or that has this name in the package.
+
+    A run folder or a file goes before a model of the package with its name.
+
+    Raises:
+        FiguregroundError: there is none.
+    """
+    path = followed(source)
+    if (path / BUNDLE_IN_RUN).is_file():
+        return path / BUNDLE_IN_RUN
+    if str(source) in PRETRAINED and not path.is_file():
+        return pretrained_bundle(str(source))
+    if path.is_dir():
+        raise FiguregroundError(
+            f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
+        )
+    if not path.is_file():
+        raise FiguregroundError(
+            f"{path}: no such model; expected a run folder, a bundle (.safetensors, .onnx), "
+            f"or a name: {', '.join(PRETRAINED)}"
+        )
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        raise FiguregroundError(
+            f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
+        )
+    return path
