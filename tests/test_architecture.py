@@ -10,20 +10,21 @@ import pytest
 import figureground
 
 PACKAGE = Path(figureground.__file__).parent
-LEAVES = {"errors", "labels", "version", "images"}
+LEAVES = {"errors", "labels", "version", "files", "images"}
 ALLOWED = {
     "errors": set(),
     "labels": set(),
     "version": set(),
     "png": set(),
-    "images": {"errors", "png"},
+    "files": {"errors"},
+    "images": {"errors", "files", "png"},
     "onnx_metadata": {"errors"},
     "config": {"errors"},
     "preprocessing": set(),
     "metrics": {"labels"},
     "losses": {"labels"},
     "models": {"errors"},
-    "bundle": {"config", "errors", "images", "onnx_metadata"},
+    "bundle": {"config", "errors", "files", "onnx_metadata"},
     "runs": {"config", "errors", "pretrained"},
     "data": {"preprocessing", "metrics"} | LEAVES,
     "pretrained": set(),
@@ -39,6 +40,7 @@ TORCH_FREE = {
     "labels",
     "version",
     "png",
+    "files",
     "images",
     "config",
     "preprocessing",

@@ -9,13 +9,15 @@ import pytest
 from PIL import ExifTags, Image
 
 from figureground.errors import FiguregroundError
+from figureground.files import replacing
 from figureground.images import (
+    LYING,
     pixel_count,
     read_image,
     read_indices,
     read_levels,
     read_profile,
-    replacing,
+    read_reduced,
     write_image,
 )
 
@@ -117,6 +119,57 @@ def test_orientation_6_of_a_jpeg_moves_the_red_block():
     assert image.shape == (48, 16, 3)
     assert image[:14, :, 0].min() > 200
     assert image[18:, :, 0].max() < 50
+
+
+@pytest.mark.parametrize(
+    ("least", "shape"),
+    [((200, 300), (200, 300)), ((201, 300), (400, 600)), ((100, 151), (200, 300)), ((401, 1), (800, 1200))],
+)
+def test_a_jpeg_is_reduced_by_halves_but_not_below_what_is_asked_for(least, shape):
+    pixels = np.add.outer(np.arange(800), np.arange(1200)).astype(np.float32) / 8
+    content = coded(Image.fromarray(np.repeat(pixels.astype(np.uint8)[..., None], 3, 2)), "JPEG", quality=95)
+    image, whole = read_reduced(content, least)
+    assert (image.shape[:2], whole) == (shape, (800, 1200))
+    by_hand = pixels.reshape(shape[0], 800 // shape[0], shape[1], -1).mean((1, 3))
+    assert np.abs(image - by_hand[..., None]).max() < 3
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((1008, 804), (201, 252)), ((1008, 802), (401, 504)), ((1008, 801), (801, 1008))]
+)
+def test_no_part_of_a_pixel_is_left_over(size, shape):
+    image, whole = read_reduced(coded(Image.new("CMYK", size, (0, 255, 255, 0)), "JPEG"), (50, 50))
+    assert (image.shape, whole) == ((*shape, 3), size[::-1])
+    assert np.abs(image - np.array(RED)).max() < 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_is_upright(orientation):
+    stored = np.zeros((400, 800, 3), np.uint8)
+    stored[:100, :400] = RED
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = coded(Image.fromarray(stored), "JPEG", exif=exif, quality=95)
+    upright = read_image(content)
+    image, whole = read_reduced(content, (200, 100) if orientation in LYING else (100, 200))
+    assert whole == upright.shape[:2]
+    assert image.shape == (whole[0] // 4, whole[1] // 4, 3)
+    assert np.abs(image.astype(int) - upright[2::4, 2::4]).mean() < 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF", "BMP"])
+def test_other_kinds_are_read_whole(kind):
+    content = coded(Image.effect_noise((400, 200), 80).convert("RGB"), kind)
+    image, whole = read_reduced(content, (10, 10))
+    assert whole == (200, 400)
+    np.testing.assert_array_equal(image, read_image(content))
+
+
+def test_a_large_jpeg_that_is_cut_short_is_an_error(tmp_path):
+    content = coded(Image.effect_noise((1600, 1200), 80).convert("RGB"), "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(FiguregroundError, match=r"cut\.jpg cannot be decoded"):
+        read_reduced(tmp_path / "cut.jpg", (100, 100))
 
 
 def test_one_pixel():

@@ -25,7 +25,7 @@ from figureground.config import (
     plain,
 )
 from figureground.errors import FiguregroundError
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.onnx_metadata import read_onnx_metadata
 
 FORMAT_VERSION = 1

@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import math
-import os
 import struct
-import tempfile
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from figureground.errors import FiguregroundError, UsageError
+from figureground.files import replacing
 from figureground.png import encode_grey
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
@@ -33,11 +32,8 @@ WRITABLE_SUFFIXES = {
 }
 HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 STRIP = 2**16  # pixels that are converted at once: few enough for the processor's cache
+REDUCTIONS = (8, 4, 2)  # that a JPEG decoder knows, the largest first
 LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
-UNSPEAKABLE = "backslashreplace"  # how text files show names that are not valid UTF-8, as those of old archives
-LONGEST_STEM = 50  # characters of a name that is only for a while; file systems allow 255 bytes
-UMASK = os.umask(0)  # can only be read by setting it, which threads that write must not see
-os.umask(UMASK)
 LARGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 log = logging.getLogger(__name__)
@@ -47,29 +43,6 @@ BROKEN_PICTURE = (
 )  # fmt: skip
 """What Pillow raises for content that is broken, or of a kind that it only half supports."""
 _opening = threading.Lock()  # the filters of warnings belong to the whole process, and photos are read by threads
-
-
-def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, sorted; links to other folders are not followed.
-
-    Raises:
-        FiguregroundError: a folder that may not be read: what is in it must not be left out silently.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise FiguregroundError(f"{error.filename} cannot be looked through ({error.strerror})") from error
-
-    return sorted(Path(above, name) for above, _, names in os.walk(folder, onerror=refuse) for name in names)
-
-
-def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether a file below a folder, or a folder between them, has a name that begins with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def resolved(path: Path) -> Path:
-    """The file itself, without links; of links in a circle, at which ``Path.resolve`` raises, as far as they lead."""
-    return Path(os.path.realpath(path))
 
 
 def read_image(source: ImageSource) -> NDArray[np.uint8]:
@@ -92,6 +65,36 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
         return _upright_rgb(picture, _name(source))
 
 
+def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """An image as ``read_image`` gives it, or, of a large JPEG file, a half, a quarter or an eighth of that in height
+    and width: its decoder can leave out the finest detail, and needs a fraction of the time and memory then. Where the
+    sides do not divide by that, as those of cameras do, it is a smaller part, or none: pixels must not move.
+
+    Args:
+        source: a file, or its bytes.
+        least: height and width below which the image is not reduced.
+
+    Returns:
+        The image, and height and width of the whole, both upright.
+
+    Raises:
+        FiguregroundError: as of ``read_image``.
+    """
+    whole = []
+
+    def reduce(picture: Image.Image) -> None:
+        turned = _orientation(picture) in LYING
+        whole.append(picture.size if turned else picture.size[::-1])
+        sides = list(zip(picture.size, least if turned else least[::-1], strict=True))
+        for part in REDUCTIONS:
+            if all(side % part == 0 and side // part >= lowest for side, lowest in sides):
+                picture.draft(None, (picture.width // part, picture.height // part))
+                return
+
+    with _decoding(source, reduce) as picture:
+        return _upright_rgb(picture, _name(source)), whole[0]
+
+
 def read_levels(source: str | Path) -> NDArray[Any]:
     """The grey levels (H, W) of a mask file, upright: 8 or 16 bits as stored, colours as their luminance."""
     with _decoding(source) as picture:
@@ -107,8 +110,13 @@ def read_indices(source: str | Path) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
-    """The decoded picture, as it is stored; every way in which a file can be broken becomes one clear error."""
+def _decoding(
+    source: str | Path | bytes | Image.Image, prepare: Callable[[Image.Image], None] = lambda picture: None
+) -> Iterator[Image.Image]:
+    """The decoded picture, as it is stored; every way in which a file can be broken becomes one clear error.
+
+    ``prepare`` sees the picture of a file before it is decoded.
+    """
     name = _name(source)
     if not isinstance(source, str | Path | bytes | Image.Image):
         raise FiguregroundError(
@@ -120,6 +128,7 @@ def _decoding(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]
         else:
             with _opened(source) as picture:
                 _say_which_of_several(picture, name)
+                prepare(picture)
                 picture.load()
                 yield picture
     except FileNotFoundError:
@@ -211,13 +220,18 @@ def strips(height: int, width: int, pixels: int = STRIP) -> Iterator[slice]:
 
 def _upright_rgb(picture: Image.Image, name: str) -> NDArray[np.uint8]:
     """The pixels (H, W, 3). Whole, each of Pillow's conversions would copy the photo at four bytes a pixel."""
-    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    orientation = _orientation(picture)
     width, height = picture.size
     image = np.empty((width, height, 3) if orientation in LYING else (height, width, 3), np.uint8)
     stored = _as_stored(image, orientation)
     for rows in strips(height, width):
         stored[rows] = np.asarray(_as_rgb(picture.crop((0, rows.start, width, rows.stop)), name))
     return image
+
+
+def _orientation(picture: Image.Image) -> int:
+    """How EXIF says that it is stored, 1 to 8; 1: upright."""
+    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _as_stored(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -261,33 +275,6 @@ def _size(source: Any) -> int:
 
 def _name(source: ImageSource) -> str:
     return str(source) if isinstance(source, str | Path) else "the image"
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; renamed over it when all went well, removed otherwise.
-
-    Raises:
-        FiguregroundError: the folder cannot be written to, or the disk is full.
-    """
-    partial: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stem = path.stem[:LONGEST_STEM]
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{stem}-", suffix=path.suffix)
-        os.close(handle)
-        partial = Path(name)
-        yield partial
-        partial.chmod(0o666 & ~UMASK)
-        partial.replace(path)
-    except OSError as error:
-        raise FiguregroundError(
-            f"{path} could not be written ({error.strerror or error}); nothing was changed there. "
-            "Free some space or choose another folder"
-        ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
 
 
 def write_image(

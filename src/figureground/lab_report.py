@@ -16,7 +16,7 @@ from figureground.errors import FiguregroundError
 from figureground.evaluation import Case, Evaluation, draw_cases, show_prediction
 from figureground.evaluation import evaluate as score
 from figureground.evaluation.pictures import has_screen
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.metrics import counts, dice
 from figureground.prediction import load_state_dict
 from figureground.runs import free_folder

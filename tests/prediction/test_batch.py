@@ -12,6 +12,7 @@ from PIL import Image
 from figureground.bundle import BundleInfo
 from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
+from figureground.images import read_image
 from figureground.prediction import Member, Segmenter, batch
 from figureground.prediction.batch import predict_files
 from figureground.prediction.jobs import find_jobs
@@ -132,8 +133,8 @@ def test_results_that_cannot_be_written_fail_before_the_network_runs(photos, tmp
 
 
 def test_photos_are_read_while_the_models_load(photos, tmp_path, monkeypatch):
-    read, begun = batch.read_image, threading.Event()
-    monkeypatch.setattr(batch, "read_image", lambda path: (begun.set(), read(path))[1])
+    read, begun = batch.read_reduced, threading.Event()
+    monkeypatch.setattr(batch, "read_reduced", lambda *given: (begun.set(), read(*given))[1])
     loads = []
 
     def load():
@@ -168,6 +169,65 @@ def test_masks_are_judged_if_that_is_wanted(photos, tmp_path):
     )
 
 
+class Inside(Everything):
+    """Takes bright pixels for figure, and keeps what it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def logits(self, batch):
+        self.batches.append(batch)
+        return batch[:, 0] * 5
+
+
+@pytest.fixture
+def large_jpeg(tmp_path):
+    """A bright disc with noise, at 1000 × 704."""
+    rows, columns = np.mgrid[:704, :1000]
+    disc = np.where(np.hypot(rows - 352, columns - 500) < 250, 200, 50)[..., None]
+    noise = np.random.default_rng(0).normal(0, 5, (704, 1000, 3))
+    path = tmp_path / "disc.jpg"
+    Image.fromarray(np.clip(disc + noise, 0, 255).astype(np.uint8)).save(path, quality=90)
+    return path
+
+
+def test_a_large_jpeg_gives_the_same_mask_whatever_is_made_of_it(large_jpeg, tmp_path):
+    masks, engines = [], [Inside(), Inside(), Inside()]
+    for kinds, engine in zip((("mask",), ("mask", "overlay")), engines, strict=False):
+        (outcome,) = predict_files(segmenter(engine), find_jobs([large_jpeg]), Shelf(tmp_path / str(len(kinds)), kinds))
+        assert outcome.size == (704, 1000)
+        for path in outcome.files:
+            with Image.open(path) as picture:
+                assert picture.size == (1000, 704)
+        masks.append(np.asarray(Image.open(outcome.files[0])) > 0)
+    prediction = segmenter(engines[2]).predict(large_jpeg)
+    np.testing.assert_array_equal(prediction.image, read_image(large_jpeg))
+    for mask in masks:
+        np.testing.assert_array_equal(mask, prediction.mask)
+    for engine in engines[1:]:
+        np.testing.assert_array_equal(engine.batches, engines[0].batches)
+
+
+def test_a_reduced_jpeg_shows_the_network_what_the_whole_does(large_jpeg):
+    reduced, whole = Inside(), Inside()
+    mask = segmenter(reduced).predict(large_jpeg).mask
+    expected = segmenter(whole).predict(read_image(large_jpeg)).mask
+    difference = np.abs(reduced.batches[0] - whole.batches[0])
+    assert 0 < difference.mean() < 2 / 255  # one of 255 levels; not 0, for it was reduced
+    assert difference.max() < 4 * 2 / 255
+    assert (mask != expected).mean() < 2e-3
+
+
+def test_models_that_are_still_to_be_loaded_see_the_same(large_jpeg, tmp_path):
+    engines = [Inside(), Inside()]
+    for name, (models, least) in {
+        "loaded": (segmenter(engines[0]), None), "later": (lambda: segmenter(engines[1]), (64, 64))
+    }.items():  # fmt: skip
+        list(predict_files(models, find_jobs([large_jpeg]), Shelf(tmp_path / name), least=least))
+    np.testing.assert_array_equal(*[engine.batches for engine in engines])
+
+
 class TwoLanes(Everything):
     """Counts how many threads ask at once."""
 
@@ -199,19 +259,19 @@ def test_a_bounded_number_of_photos_is_in_memory(photos, tmp_path, monkeypatch, 
     """So many are read ahead, half as many predicted, so many written; a photo above the bound is alone."""
     alive, counts, lock = set(), [], threading.Lock()
 
-    def read(path):
+    def read(path, least):
         image = np.zeros((4, 5, 3), np.uint8)
         with lock:
             alive.add(path)
             counts.append(len(alive))
         weakref.finalize(image, alive.discard, path)
-        return image
+        return image, (4, 5)
 
     def put_slowly(*_):
         time.sleep(0.005)
 
     monkeypatch.setattr(batch, "PIXELS_AT_ONCE", round(at_once * 20))
-    monkeypatch.setattr(batch, "read_image", read)
+    monkeypatch.setattr(batch, "read_reduced", read)
     monkeypatch.setattr(Shelf, "put", put_slowly)
     for index in range(40):
         Image.new("RGB", (5, 4), "red").save(photos / f"more-{index:02}.png")
@@ -249,7 +309,9 @@ for name in ("small", "large"):
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux reports them")
 @pytest.mark.parametrize(("kinds", "most"), [("mask,probability", 9), ("overlay,cutout", 11)])
 def test_memory_for_a_large_photo(tmp_path, kinds, most):
-    """Bytes a pixel: the photo 3, while it is decoded 4 more; then the mask 1 and a picture 4. Others are strips."""
+    """Bytes a pixel. With colours: the photo 3, while it is decoded 4 more; then the mask 1 and a picture 4. Without: the
+    mask 1 and, for the estimate of its Dice, the probability 4 and a copy of what is inside. Others are strips.
+    """
     sizes = {"small": (60, 40), "large": (4500, 3000)}
     for name, size in sizes.items():
         Image.new("RGB", size, "green").save(tmp_path / f"{name}.jpg")

@@ -12,7 +12,7 @@ from figureground.errors import FiguregroundError
 from figureground.models import create_model
 from figureground.prediction import Member, Segmenter, load_state_dict
 from figureground.prediction.engines.torch_engine import TorchEngine, read_state_dict
-from figureground.prediction.outputs import PICTURES
+from figureground.prediction.outputs import PICTURES, lay_over
 from figureground.preprocessing import Restored
 
 
@@ -233,6 +233,13 @@ def test_pictures_from_rows_equal_those_of_the_whole(kind, tmp_path):
     if PICTURES[kind] == ".png":
         with Image.open(tmp_path / "picture.png") as written:
             np.testing.assert_array_equal(np.asarray(written), by_rows.picture(kind))
+
+
+def test_an_overlay_by_hand():
+    """115 of 256 parts red, rounded: 100 * 141 + 255 * 115 is 170 * 256 and less than half; 150 * 141 is 83 * 256."""
+    image = np.full((2, 2, 3), (100, 150, 200), np.uint8)
+    laid = lay_over(image, np.eye(2, dtype=bool))
+    assert laid.tolist() == [[[170, 83, 110], [100, 150, 200]], [[100, 150, 200], [170, 83, 110]]]
 
 
 def test_an_overlay_is_the_same_as_an_array_and_as_a_picture():

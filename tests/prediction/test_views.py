@@ -6,7 +6,7 @@ from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.prediction import Member, Segmenter
-from figureground.prediction.views import _coverage, _ramp, _starts, logit_maps, mean_map
+from figureground.prediction.views import _coverage, _ramp, _starts, least_size, logit_maps, mean_map
 from figureground.preprocessing import resized
 
 RNG = np.random.default_rng(0)
@@ -108,6 +108,10 @@ def test_several_scales_are_averaged_at_the_largest():
 def test_a_photo_is_not_enlarged_beyond_its_own_size(photo, scale, seen):
     (logits,) = logit_maps(member(Brightness()), [noise(*photo)], Views(scales=(scale,)))
     assert logits.shape == seen
+
+
+def test_a_photo_keeps_twice_what_the_largest_view_of_any_network_sees():
+    assert least_size([(32, 48), (64, 40)], Views(scales=(1, 1.5))) == (192, 144)
 
 
 @pytest.mark.parametrize("scales", [(), (0.5,), (1.0, 0.99), (-2.0,), (float("nan"),)])

@@ -70,7 +70,7 @@ def _store(bundle: Path, info: BundleInfo) -> None:
     from dataclasses import replace
 
     from figureground.bundle import replace_info
-    from figureground.images import replacing
+    from figureground.files import replacing
 
     scores = {split: _unfitted(figures) for split, figures in info.scores.items()}
     info = replace(info, scores=scores)

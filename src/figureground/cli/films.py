@@ -55,7 +55,7 @@ def predict_film(
     overwrite: bool,
 ) -> bool:
     """A film of each of some kinds (``shown_in_films``), each reported; whether all went well."""
-    from figureground.images import resolved
+    from figureground.files import resolved
     from figureground.prediction.film_reading import VIDEO_SUFFIXES
 
     one = output.suffix.lower() in VIDEO_SUFFIXES

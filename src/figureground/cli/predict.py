@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from figureground.prediction.cutout import Background
     from figureground.prediction.jobs import Job
     from figureground.prediction.shelf import Shelf
+    from figureground.prediction.views import Views
 
 STDIN = "-"
 DEFAULT_OUTPUT = Path("masks")
@@ -190,28 +191,31 @@ class _Load:
     def __init__(
         self, models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[float], changes: Mapping[str, Any]
     ) -> None:
+        from figureground.bundle import read_info
+        from figureground.prediction.views import Views, least_size
         from figureground.runs import bundle_path
 
-        for model in models:
-            bundle_path(Path(model))  # refuses what is no model at once
-        self._given = models, engine, tta, tile, changes
+        views = Views(tta, (1.0, *tile))
+        infos = [read_info(bundle_path(Path(model))) for model in models]  # refuses what is no model at once
+        self.least_size = least_size((info.preprocessing.size for info in infos), views)
+        self._given = models, engine, views, changes
         self._segmenter: Segmenter | None = None
 
     def __call__(self, photos: int | None = None) -> Segmenter:
         """The segmenter; ``photos`` is how many it will be shown, if that is known."""
         if self._segmenter is None:
-            models, engine, tta, tile, changes = self._given
-            self._segmenter = _load(models, engine, tta, tile, photos)
+            models, engine, views, changes = self._given
+            self._segmenter = _load(models, engine, views, photos)
             with options():
                 self._segmenter.post_processing = replace(self._segmenter.post_processing, **changes)
         return self._segmenter
 
 
-def _load(models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[float], photos: int | None) -> Segmenter:
-    from figureground.prediction import Views, load
+def _load(models: Sequence[str], engine: str | None, views: Views, photos: int | None) -> Segmenter:
+    from figureground.prediction import load
 
     with needs("train"):
-        return load(*models, engine=engine, views=Views(tta, (1.0, *tile)), photos=photos)
+        return load(*models, engine=engine, views=views, photos=photos)
 
 
 def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job]]:
@@ -248,7 +252,7 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
     few = len(jobs) <= FEW
     judge = few or json_file is not None
-    done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=judge)
+    done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=judge, least=load.least_size)
     try:
         with closing(done), bar:
             for outcome in done:
@@ -288,7 +292,7 @@ def _write_summary(
 ) -> None:
     import json
 
-    from figureground.images import replacing
+    from figureground.files import replacing
 
     figures = {
         "model": segmenter.name,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from figureground.data.dataset import SPLITS, FileDataset, Pair, Split, list_briefly
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES, files_below, is_hidden, read_levels
+from figureground.files import files_below, is_hidden
+from figureground.images import IMAGE_SUFFIXES, read_levels
 from figureground.labels import BACKGROUND, FIGURE
 
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {

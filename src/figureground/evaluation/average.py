@@ -21,7 +21,7 @@ from figureground.data import Dataset
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation.evaluate import evaluate
 from figureground.evaluation.run import open_split
-from figureground.images import UNSPEAKABLE, replacing
+from figureground.files import UNSPEAKABLE, replacing
 from figureground.prediction import load
 from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, link_latest
 from figureground.version import __version__

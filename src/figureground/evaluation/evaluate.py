@@ -30,7 +30,7 @@ from figureground.evaluation.scores import (
     score_image,
 )
 from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD, Mean
-from figureground.images import UNSPEAKABLE, replacing
+from figureground.files import UNSPEAKABLE, replacing
 from figureground.prediction import Prediction, Segmenter
 
 PER_IMAGE = "per_image.csv"

@@ -18,7 +18,8 @@ from PIL import Image
 
 from figureground.evaluation.cases import EXTRA, MISSED, NOT_COUNTED, NOTHING, RIGHT, Panels
 from figureground.evaluation.plots import as_svg, write_png
-from figureground.images import UNSPEAKABLE, encode_image, replacing
+from figureground.files import UNSPEAKABLE, replacing
+from figureground.images import encode_image
 from figureground.version import __version__
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.prediction.outputs import lay_over
 from figureground.preprocessing import tensor_to_image
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from figureground.evaluation.slices import Slice
 from figureground.evaluation.statistics import Mean
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.metrics import THRESHOLDS, Reliability, dice
 
 if TYPE_CHECKING:

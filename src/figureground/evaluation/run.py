@@ -14,7 +14,7 @@ from figureground.evaluation.evaluate import PER_IMAGE, Evaluation, evaluate
 from figureground.evaluation.fit import FEWEST, fit_on_valid
 from figureground.evaluation.report import REPORT, read_record, write_report
 from figureground.evaluation.slices import known_metadata, slices_of
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.prediction import Member, Segmenter, open_member
 from figureground.runs import bundle_path, read_config
 

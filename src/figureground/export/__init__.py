@@ -20,7 +20,7 @@ from figureground.evaluation import open_split
 from figureground.export import gate
 from figureground.export.onnx import store_in_float16, to_onnx, write_info
 from figureground.export.quantize import quantize
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.prediction import Member, open_member
 from figureground.prediction.engines import ENGINES, open_engine
 from figureground.prediction.engines.torch_engine import TorchEngine

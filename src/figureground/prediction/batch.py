@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
-from figureground.images import pixel_count, read_image
+from figureground.images import pixel_count, read_image, read_reduced
 from figureground.prediction.jobs import Job
 from figureground.prediction.outputs import Prediction
 from figureground.prediction.segmenter import Segmenter
@@ -24,6 +25,7 @@ from figureground.prediction.views import BATCH_SIZE
 
 READERS = 2
 READ_AHEAD = 2 * BATCH_SIZE
+WHOLE = (2**30, 2**30)  # larger than any photo
 PIXELS_AT_ONCE = 2**26  # of photos that are read and not yet written: bounds the memory
 
 
@@ -68,6 +70,7 @@ def predict_files(
     *,
     overwrite: bool = False,
     judge: bool = True,
+    least: tuple[int, int] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Put the results of each photo on the shelf; a broken one is reported and the others are done.
 
@@ -80,6 +83,8 @@ def predict_files(
         shelf: where the results go; it is closed at the end, also of an interruption.
         overwrite: also do photos whose results are there.
         judge: also estimate how good each mask is, which takes about as long as to read the photo.
+        least: ``least_size`` of a segmenter that is still to be loaded, so that photos are read as it will want them;
+            none: it sees them whole.
 
     Yields:
         The outcome of each job, in order.
@@ -90,7 +95,8 @@ def predict_files(
     readers = ThreadPoolExecutor(READERS)
     pools = [readers]
     try:
-        read = _Ahead(readers, lambda job: _read(job, shelf, overwrite), jobs)
+        least = segmenter.least_size if isinstance(segmenter, Segmenter) else least
+        read = _Ahead(readers, lambda job: _read(job, shelf, overwrite, least), jobs)
         loaded = segmenter if isinstance(segmenter, Segmenter) else segmenter()
         shelf.open(jobs, overwrite)
         work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
@@ -115,20 +121,27 @@ class _Photo:
     """A photo that has been read."""
 
     job: Job
+    seen: NDArray[np.uint8]
+    """It, or a reduced version, for the network."""
     image: NDArray[np.uint8]
+    """It; where no result has its colours, the same as ``seen``."""
+    size: tuple[int, int]
+    """Height and width of the photo."""
     seconds: float
 
     @property
     def pixels(self) -> int:
-        return self.image.size // 3
+        return math.prod(self.size)
 
 
-def _read(job: Job, shelf: Shelf, overwrite: bool) -> _Photo | Outcome:
+def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int] | None) -> _Photo | Outcome:
     if not overwrite and shelf.has(job):
         return Outcome(job, "there", files=shelf.files(job))
     start = time.perf_counter()
     try:
-        return _Photo(job, read_image(job.source), time.perf_counter() - start)
+        seen, size = read_reduced(job.source, least or WHOLE)
+        image = read_image(job.source) if shelf.coloured and seen.shape[:2] != size else seen
+        return _Photo(job, seen, image, size, time.perf_counter() - start)
     except FiguregroundError as error:
         return Outcome(job, "failed", str(error))
 
@@ -150,7 +163,7 @@ class _Work:
         """
         with self.turn:
             start = time.perf_counter()
-            images = [entry.image for entry in batch if isinstance(entry, _Photo)]
+            images = [entry.seen for entry in batch if isinstance(entry, _Photo)]
             maps = self.segmenter.logit_maps(images) if images else []
             share = (time.perf_counter() - start) / max(1, len(images))
         del images
@@ -163,7 +176,7 @@ class _Work:
 
     def _write(self, photo: _Photo, logits: NDArray[np.float32], share: float) -> Outcome:
         start = time.perf_counter()
-        prediction = self.segmenter.prediction(photo.image, logits)
+        prediction = self.segmenter.prediction(photo.image, logits, photo.size)
         try:
             self.shelf.put(photo.job, prediction)
         except FiguregroundError as error:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.prediction.polygons import bounding_box, find_polygons
 
 CATEGORY = {"id": 1, "name": "figure", "supercategory": "figure"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from figureground.errors import FiguregroundError, UsageError
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.prediction.film_reading import Film, Frame, open_container, packets, seconds
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figureground.errors import FiguregroundError
-from figureground.images import IMAGE_SUFFIXES, files_below, is_hidden, resolved
+from figureground.files import files_below, is_hidden, resolved
+from figureground.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

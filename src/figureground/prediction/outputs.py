@@ -189,11 +189,14 @@ def lay_over(
     opacity: float = 0.45,
 ) -> NDArray[np.uint8]:
     """An image (H, W, 3) with a colour over the pixels of a mask (H, W)."""
-    laid = image.copy()
-    # In integers, and only where the mask is: films need this for every frame.
+    # By a table of what becomes of each level, which Pillow applies and pastes several times as fast as NumPy picks
+    # and mixes the pixels of a mask: films need this for every frame.
     share = round(256 * opacity)
-    added = np.asarray(colour, np.uint16) * share + 128
+    levels = np.arange(256) * (256 - share) + np.asarray(colour)[:, None] * share + 128
+    table = (levels >> 8).ravel().tolist()
+    laid = np.empty_like(image)
     for rows in strips(*image.shape[:2]):
-        inside = mask[rows]
-        laid[rows][inside] = (image[rows][inside].astype(np.uint16) * (256 - share) + added) >> 8
+        strip = Image.fromarray(image[rows])
+        strip.paste(strip.point(table), (0, 0), Image.fromarray(mask[rows] * np.uint8(255)))
+        laid[rows] = np.asarray(strip)
     return laid

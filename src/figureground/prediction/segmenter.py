@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from PIL import Image
 from figureground.bundle import BundleInfo
 from figureground.config import ModelConfig
 from figureground.errors import FiguregroundError
-from figureground.images import ImageSource, read_image
+from figureground.images import ImageSource, read_image, read_reduced
 from figureground.prediction.member import Member, open_member
 from figureground.prediction.outputs import Prediction
-from figureground.prediction.views import BATCH_SIZE, Views, logit_maps, mean_map
+from figureground.prediction.views import BATCH_SIZE, Views, least_size, logit_maps, mean_map
 from figureground.preprocessing import Preprocessing, Restored, resized
 from figureground.pretrained import DEFAULT
 
@@ -65,6 +65,11 @@ class Segmenter:
         return self.members[0].preprocessing
 
     @property
+    def least_size(self) -> tuple[int, int]:
+        """Height and width below which reduced photos would show less; see ``views.least_size``."""
+        return least_size((member.preprocessing.size for member in self.members), self.views)
+
+    @property
     def threshold(self) -> float:
         """A pixel is figure above this probability: the models' own, of several their mean."""
         return sum(member.info.operating_point.threshold for member in self.members) / len(self.members)
@@ -103,14 +108,20 @@ class Segmenter:
         return self._stream(source)
 
     def _stream(self, sources: Iterable[ImageSource]) -> Iterator[Prediction]:
-        for images in _chunks(sources):
-            maps = self.logit_maps(images)
-            while images:  # each is let go before the next is made: photos can be large
-                yield self.prediction(images.pop(0), maps.pop(0))
+        for photos in _chunks(sources, self.least_size):
+            maps = self.logit_maps([photo.seen for photo in photos])
+            while photos:  # each is let go before the next is made: photos can be large
+                yield self.prediction(photos.pop(0).image, maps.pop(0))
 
-    def prediction(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:
-        """What the logits (h, w) of an image (H, W, 3) say, at the image's own size."""
-        height, width, _ = image.shape
+    def prediction(
+        self, image: NDArray[np.uint8], logits: NDArray[np.float32], size: tuple[int, int] | None = None
+    ) -> Prediction:
+        """What the logits (h, w) of an image (H, W, 3) say, at the image's own size.
+
+        Or at ``size``, height and width of the photo that the image is a reduced version of: no overlay or cut-out can
+        be made of that.
+        """
+        height, width = size or image.shape[:2]
         return Prediction(image, Restored(logits, (height, width)), self.threshold, self.post_processing, self.quality)
 
     def logit_maps(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
@@ -123,24 +134,39 @@ class Segmenter:
         return np.stack([resized(logits, *self.preprocessing.size) for logits in self.logit_maps(images)])
 
 
-def _chunks(sources: Iterable[ImageSource]) -> Iterator[list[NDArray[np.uint8]]]:
+class _Photo(NamedTuple):
+    image: NDArray[np.uint8]
+    seen: NDArray[np.uint8]
+    """The same, or a reduced version for the networks, which is read faster than the image is resized."""
+
+
+def _chunks(sources: Iterable[ImageSource], least: tuple[int, int]) -> Iterator[list[_Photo]]:
     """As many photos at once as make a batch, fewer where they are large, or before one that cannot be read."""
-    chunk: list[NDArray[np.uint8]] = []
+    chunk: list[_Photo] = []
     pixels = 0
     for source in sources:
         try:
-            image = read_image(source)
+            photo = _read(source, least)
         except FiguregroundError:
             if chunk:
                 yield chunk
             raise
-        chunk.append(image.copy() if image is source else image)
-        pixels += image.shape[0] * image.shape[1]
+        chunk.append(photo)
+        pixels += photo.image.shape[0] * photo.image.shape[1]
         if len(chunk) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE:
             yield chunk
             chunk, pixels = [], 0
     if chunk:
         yield chunk
+
+
+def _read(source: ImageSource, least: tuple[int, int]) -> _Photo:
+    if isinstance(source, str | Path | bytes):
+        seen, size = read_reduced(source, least)
+        return _Photo(seen if seen.shape[:2] == size else read_image(source), seen)
+    image = read_image(source)
+    image = image.copy() if image is source else image
+    return _Photo(image, image)
 
 
 def load(

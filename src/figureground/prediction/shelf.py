@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from figureground.errors import FiguregroundError, UsageError
-from figureground.images import read_profile, resolved
+from figureground.files import resolved
+from figureground.images import read_profile
 from figureground.prediction.coco import Records, annotation_record
 from figureground.prediction.cutout import Background
 from figureground.prediction.jobs import Job
@@ -41,6 +42,11 @@ class Shelf:
         self._pictures = tuple(kind for kind in dict.fromkeys(kinds) if kind in PICTURES)
         self._records = Records(folder / COCO_RECORDS) if "coco" in kinds else None
         self._recorded = self._records.places() if self._records else {}
+
+    @property
+    def coloured(self) -> bool:
+        """Whether there are results with the photo's own pixels."""
+        return any(kind in COLOURED for kind in self._pictures)
 
     def open(self, jobs: Sequence[Job], overwrite: bool = False) -> None:
         """See, before any work is done, that the results can be put here.

@@ -6,7 +6,7 @@ Averages are taken of logits, as nnU-Net does for its mirrored passes and its fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -18,6 +18,7 @@ from figureground.prediction.member import Member
 from figureground.preprocessing import resized, resized_strips
 
 BATCH_SIZE = 8
+KEPT = 2  # times what a network sees in either direction
 OVERLAP = 0.5  # of neighbouring tiles, as a share of a tile
 Images = Sequence[NDArray[np.uint8]]
 Logits = NDArray[np.float32]
@@ -35,6 +36,15 @@ class Views:
     def __post_init__(self) -> None:
         if not self.scales or not all(1 <= scale < math.inf for scale in self.scales):
             raise UsageError(f"scales are {self.scales}; expected numbers from 1, such as 1 and 2")
+
+
+def least_size(sizes: Iterable[tuple[int, int]], views: Views) -> tuple[int, int]:
+    """Height and width of a photo that show networks of these sizes all that they can see of a larger one.
+
+    Twice what they see it at: how the photo was reduced to that does not matter then, or next to nothing.
+    """
+    heights, widths = zip(*sizes, strict=True)
+    return math.ceil(KEPT * max(views.scales) * max(heights)), math.ceil(KEPT * max(views.scales) * max(widths))
 
 
 def logit_maps(member: Member, images: Images, views: Views) -> list[Logits]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from figureground.images import replacing
+from figureground.files import replacing
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from figureground.bundle import BundleInfo, write_bundle
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.runs import BUNDLE_IN_RUN
 from figureground.training.history import EpochRow, best_of, draw_history, write_csv
 from figureground.training.module import SegmentationModule

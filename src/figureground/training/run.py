@@ -21,7 +21,7 @@ from figureground.config import TrainConfig, to_yaml
 from figureground.data import Dataset
 from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError, UsageError
-from figureground.images import replacing
+from figureground.files import replacing
 from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing

@@ -14,7 +14,8 @@ from PIL import Image
 from figureground.data.doctor.findings import Case, Finding
 from figureground.data.doctor.report import Report
 from figureground.errors import FiguregroundError
-from figureground.images import UNSPEAKABLE, read_image, read_levels, replacing
+from figureground.files import UNSPEAKABLE, replacing
+from figureground.images import read_image, read_levels
 
 EXAMPLES = 8  # with pictures, of each kind
 LISTED = 200  # more are in the JSON

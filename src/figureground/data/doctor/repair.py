@@ -23,7 +23,8 @@ from figureground.data.doctor.inspection import ImageFacts, MaskFacts, find_pinh
 from figureground.data.doctor.masks import read_mask
 from figureground.data.doctor.report import Report
 from figureground.errors import FiguregroundError
-from figureground.images import UNSPEAKABLE, read_image, replacing, write_image
+from figureground.files import UNSPEAKABLE, replacing
+from figureground.images import read_image, write_image
 
 LOG = "repairs.csv"
 UNUSABLE = {"unlisted", "stray", "not_trimap", "size_differs"}  # not copied, even where they are accepted

@@ -12,7 +12,7 @@ from typing import Any
 from figureground.data.dataset import list_briefly
 from figureground.data.doctor.checks import Examined
 from figureground.data.doctor.findings import Case, Finding
-from figureground.images import replacing
+from figureground.files import replacing
 
 WIDTH = 110
 LAYOUTS = {"folder": "images/ and masks/", "oxford-pet": "Oxford-IIIT Pet"}

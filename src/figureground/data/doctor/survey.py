@@ -9,7 +9,8 @@ from figureground.data.dataset import SPLITS, Split
 from figureground.data.folder import files_by_stem, hashed_split, split_folders
 from figureground.data.layouts import Layout, recognise
 from figureground.data.oxford_pet import image_files, split_names
-from figureground.images import IMAGE_SUFFIXES, files_below
+from figureground.files import files_below
+from figureground.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

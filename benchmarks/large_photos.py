@@ -1,0 +1,151 @@
+"""Photographs of 12 megapixels to masks: read whole and resized, read at a part of their size, and a plain loop.
+
+A JPEG decoder can leave out the finest detail (``images.read_reduced``), of which a network sees nothing. What that
+saves, and what it changes: test photographs are enlarged, given the noise of a sensor and stored as JPEG files of
+4000×3000 pixels or about as many, and predicted in three ways, in turns, round after round. The plain loop is Pillow
+and ONNX Runtime, one at a time. Medians of the rounds behind the first count.
+
+    python benchmarks/large_photos.py --data NATIVE --images 99 --json benchmarks/results/large_photos.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from machine import print_table, write_results
+from PIL import Image
+
+from figureground import load, open_dataset
+from figureground.bundle import read_info
+from figureground.data.dataset import Sample
+from figureground.evaluation.statistics import bootstrap_mean
+from figureground.labels import FIGURE
+from figureground.metrics import counts, dice
+from figureground.prediction.batch import predict_files
+from figureground.prediction.jobs import find_jobs
+from figureground.prediction.shelf import Shelf
+from figureground.preprocessing import Preprocessing
+from figureground.pretrained import pretrained_bundle
+
+LONGEST, SIDES = 4000, 16  # pixels; cameras' sides are multiples
+NOISE, QUALITY = 6.0, 90  # standard deviation in levels; of the JPEG file
+WHOLE, REDUCED, PLAIN = "read whole", "read at a part of the size", "plain loop"
+
+
+def enlarged(sample: Sample, seed: int) -> tuple[Image.Image, Image.Image]:
+    """A photograph and its mask (0 and 255) as a camera would have given them."""
+    height, width = sample.labels.shape
+    factor = LONGEST / max(height, width) / SIDES
+    size = (round(width * factor) * SIDES, round(height * factor) * SIDES)
+    pixels = np.asarray(Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC), np.float32)
+    grain = np.random.default_rng(seed).normal(0, NOISE, (*pixels.shape[:2], 1)).astype(np.float32)
+    mask = Image.fromarray((sample.labels == FIGURE).astype(np.uint8) * 255)
+    return Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)), mask.resize(
+        size, Image.Resampling.NEAREST
+    )
+
+
+def plain_loop(model: Path, photos: list[Path]) -> Callable[[Path], None]:
+    """As a user would write it."""
+    session, preprocessing = onnxruntime.InferenceSession(model), Preprocessing.of(read_info(model).preprocessing)
+
+    def run(folder: Path) -> None:
+        folder.mkdir()
+        for path in photos:
+            photo = Image.open(path).convert("RGB")
+            small = photo.resize(preprocessing.size[::-1], Image.Resampling.BILINEAR)
+            (logits,) = session.run(None, {"images": preprocessing.normalise(np.asarray(small)[None])})
+            mask = Image.fromarray(((logits[0, 0] > 0) * 255).astype(np.uint8))
+            mask.resize(photo.size, Image.Resampling.NEAREST).save(folder / f"{path.stem}.png")
+
+    return run
+
+
+def ours(model: Path, photos: list[Path], *, reduced: bool) -> Callable[[Path], None]:
+    segmenter = load(model, photos=len(photos))
+
+    def run(folder: Path) -> None:
+        # What is still to be loaded, and does not say what it will want, sees photos whole.
+        models = segmenter if reduced else lambda: segmenter
+        for outcome in predict_files(models, find_jobs(photos), Shelf(folder), judge=False):
+            assert outcome.status == "done", outcome.message
+
+    return run
+
+
+def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    dataset = open_dataset(given.data, "test")
+    chosen = np.linspace(0, len(dataset) - 1, min(given.images, len(dataset))).round().astype(int)
+    photos, truths = [], []
+    (folder / "photos").mkdir()
+    (folder / "truths").mkdir()
+    for index in map(int, chosen):
+        sample = dataset[index]
+        photo, truth = enlarged(sample, index)
+        photos.append(folder / "photos" / f"{sample.name}.jpg")
+        truths.append(folder / "truths" / f"{sample.name}.png")
+        photo.save(photos[-1], quality=QUALITY)
+        truth.save(truths[-1])
+    ways = {
+        PLAIN: plain_loop(given.model, photos),
+        WHOLE: ours(given.model, photos, reduced=False),
+        REDUCED: ours(given.model, photos, reduced=True),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(given.rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way(folder / f"{name} {number}")
+            if number:
+                speeds[name].append(len(photos) / (time.perf_counter() - start))
+    figures = []
+    for truth in truths:
+        whole, reduced, true = (
+            np.asarray(Image.open(path)) > 0
+            for path in (folder / f"{WHOLE} 0" / truth.name, folder / f"{REDUCED} 0" / truth.name, truth)
+        )
+        scores = dice(*counts(np.stack([whole, reduced]), np.stack([true, true]).astype(np.uint8)))
+        figures.append((*scores, float((whole != reduced).mean())))
+    before, after, flipped = np.array(figures).T
+    gain = bootstrap_mean(after - before)
+    return {
+        "photos": len(photos),
+        "images_per_second": {name: statistics.median(values) for name, values in speeds.items()},
+        "rounds": speeds,
+        "dice": {WHOLE: before.mean(), REDUCED: after.mean(), "change": gain.mean, "ci95": gain.ci95},
+        "flipped": {"mean": flipped.mean(), "most": flipped.max()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="photographs at their own size, with masks")
+    parser.add_argument("--model", type=Path, default=pretrained_bundle("pets"), help="an .onnx file")
+    parser.add_argument("--images", type=int, default=99)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(given, Path(folder))
+    speeds = results["images_per_second"]
+    print_table(
+        (f"{results['photos']} photographs", "images/s", "of the plain loop"),
+        [(name, f"{speed:.2f}", f"{speed / speeds[PLAIN]:.2f}×") for name, speed in speeds.items()],
+    )
+    low, high = results["dice"]["ci95"]
+    print(f"Dice of masks at that size {results['dice'][WHOLE]:.4f}, read at a part {results['dice'][REDUCED]:.4f}: ")
+    print(f"{results['dice']['change']:+.5f} [{low:+.5f}, {high:+.5f}]; {results['flipped']['mean']:.2%} flipped")
+    settings = {"data": Path(given.data).name, "images": results["photos"], "rounds": given.rounds}
+    write_results(given.json, "large_photos", settings, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Files and folders: those that are there, and new ones, which are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from figureground.errors import FiguregroundError
+
+UNSPEAKABLE = "backslashreplace"  # how text files show names that are not valid UTF-8, as those of old archives
+LONGEST_STEM = 50  # characters of a name that is only for a while; file systems allow 255 bytes
+UMASK = os.umask(0)  # can only be read by setting it, which threads that write must not see
+os.umask(UMASK)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted; links to other folders are not followed.
+
+    Raises:
+        FiguregroundError: a folder that may not be read: what is in it must not be left out silently.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise FiguregroundError(f"{error.filename} cannot be looked through ({error.strerror})") from error
+
+    return sorted(Path(above, name) for above, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file below a folder, or a folder between them, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def resolved(path: Path) -> Path:
+    """The file itself, without links; of links in a circle, at which ``Path.resolve`` raises, as far as they lead."""
+    return Path(os.path.realpath(path))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write to; renamed over it when all went well, removed otherwise.
+
+    Raises:
+        FiguregroundError: the folder cannot be written to, or the disk is full.
+    """
+    partial: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stem = path.stem[:LONGEST_STEM]
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{stem}-", suffix=path.suffix)
+        os.close(handle)
+        partial = Path(name)
+        yield partial
+        partial.chmod(0o666 & ~UMASK)
+        partial.replace(path)
+    except OSError as error:
+        raise FiguregroundError(
+            f"{path} could not be written ({error.strerror or error}); nothing was changed there. "
+            "Free some space or choose another folder"
+        ) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
