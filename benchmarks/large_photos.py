@@ -23,7 +23,7 @@ import onnxruntime
 from machine import print_table, write_results
 from PIL import Image
 
-from figureground import load, open_dataset
+from figureground import Segmenter, load, open_dataset
 from figureground.bundle import read_info
 from figureground.data.dataset import Sample
 from figureground.evaluation.statistics import bootstrap_mean
@@ -31,12 +31,14 @@ from figureground.labels import FIGURE
 from figureground.metrics import counts, dice
 from figureground.prediction.batch import predict_files
 from figureground.prediction.jobs import find_jobs
+from figureground.prediction.photo import read_photo
 from figureground.prediction.shelf import Shelf
 from figureground.preprocessing import Preprocessing
 from figureground.pretrained import pretrained_bundle
 
 LONGEST, SIDES = 4000, 16  # pixels; cameras' sides are multiples
 NOISE, QUALITY = 6.0, 90  # standard deviation in levels; of the JPEG file
+LARGER_THAN_ANY = (2**30, 2**30)  # pixels
 WHOLE, REDUCED, PLAIN = "read whole", "read at a part of the size", "plain loop"
 
 
@@ -69,16 +71,22 @@ def plain_loop(model: Path, photos: list[Path]) -> Callable[[Path], None]:
     return run
 
 
-def ours(model: Path, photos: list[Path], *, reduced: bool) -> Callable[[Path], None]:
-    segmenter = load(model, photos=len(photos))
-
+def ours(segmenter: Segmenter, photos: list[Path], least: tuple[int, int]) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
-        # What is still to be loaded, and does not say what it will want, sees photos whole.
-        models = segmenter if reduced else lambda: segmenter
-        for outcome in predict_files(models, find_jobs(photos), Shelf(folder), judge=False):
+        for outcome in predict_files(segmenter, find_jobs(photos), Shelf(folder), judge=False, least=least):
             assert outcome.status == "done", outcome.message
 
     return run
+
+
+def reading(segmenter: Segmenter, photos: list[Path], least: tuple[int, int]) -> float:
+    """Milliseconds to read a photograph and resize it for the network: the median, one after another."""
+    resize, times = segmenter.preprocessing.resize_image, []
+    for photo in photos:
+        start = time.perf_counter()
+        resize(read_photo(photo, least, whole=False).seen)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -94,11 +102,9 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         truths.append(folder / "truths" / f"{sample.name}.png")
         photo.save(photos[-1], quality=QUALITY)
         truth.save(truths[-1])
-    ways = {
-        PLAIN: plain_loop(given.model, photos),
-        WHOLE: ours(given.model, photos, reduced=False),
-        REDUCED: ours(given.model, photos, reduced=True),
-    }
+    segmenter = load(given.model, photos=len(photos), engine=given.engine)
+    least = {WHOLE: LARGER_THAN_ANY, REDUCED: segmenter.least_size}
+    ways = {PLAIN: plain_loop(given.model, photos), **{way: ours(segmenter, photos, least[way]) for way in least}}
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(given.rounds + 1):
         for name, way in ways.items():
@@ -118,6 +124,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     gain = bootstrap_mean(after - before)
     return {
         "photos": len(photos),
+        "engine": segmenter.engine,
+        "reading_milliseconds": {way: reading(segmenter, photos, least[way]) for way in least},
         "images_per_second": {name: statistics.median(values) for name, values in speeds.items()},
         "rounds": speeds,
         "dice": {WHOLE: before.mean(), REDUCED: after.mean(), "change": gain.mean, "ci95": gain.ci95},
@@ -129,6 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="photographs at their own size, with masks")
     parser.add_argument("--model", type=Path, default=pretrained_bundle("pets"), help="an .onnx file")
+    parser.add_argument("--engine", default="onnxruntime", help="of ours; the plain loop's is ONNX Runtime")
     parser.add_argument("--images", type=int, default=99)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -140,9 +149,13 @@ def main() -> None:
         (f"{results['photos']} photographs", "images/s", "of the plain loop"),
         [(name, f"{speed:.2f}", f"{speed / speeds[PLAIN]:.2f}×") for name, speed in speeds.items()],
     )
-    low, high = results["dice"]["ci95"]
-    print(f"Dice of masks at that size {results['dice'][WHOLE]:.4f}, read at a part {results['dice'][REDUCED]:.4f}: ")
-    print(f"{results['dice']['change']:+.5f} [{low:+.5f}, {high:+.5f}]; {results['flipped']['mean']:.2%} flipped")
+    print_table(("", "ms to read one"), [(way, f"{ms:.0f}") for way, ms in results["reading_milliseconds"].items()])
+    (low, high), flipped = results["dice"]["ci95"], results["flipped"]
+    print(f"Dice of masks at that size {results['dice'][WHOLE]:.4f}, read at a part {results['dice'][REDUCED]:.4f}:")
+    print(
+        f"{results['dice']['change']:+.5f} [{low:+.5f}, {high:+.5f}]; of a mask's pixels {flipped['mean']:.2%} differ,"
+    )
+    print(f"at most {flipped['most']:.2%} ({results['engine']})")
     settings = {"data": Path(given.data).name, "images": results["photos"], "rounds": given.rounds}
     write_results(given.json, "large_photos", settings, results)
 

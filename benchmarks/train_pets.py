@@ -83,7 +83,7 @@ def settings_of(given: argparse.Namespace, recipe: str, changes: dict[str, Any])
 
 
 def trained(given: argparse.Namespace) -> tuple[list[Path], Path]:
-    """Stages 1 and 2: the runs' folders, and the one that holds the model."""
+    """Stage 1: the runs' folders, and the one that holds the model."""
     folders: list[Path] = []
     for place, (suffix, recipe, changes) in enumerate(RUNS[: given.parts]):
         start = folders[-1] if folders else None
@@ -91,10 +91,11 @@ def trained(given: argparse.Namespace) -> tuple[list[Path], Path]:
     final = folders[-1]
     if given.parts > len(RUNS):
         mean, *branches = branched(given, folders[-2], folders[-1])
+        if given.branch:
+            return branches, branches[0]
         final = folder_of(given, "-soup")
         mix(given, mean, branches, final)
         folders += branches
-    scored(final)
     return folders, final
 
 
@@ -133,8 +134,6 @@ def branched(given: argparse.Namespace, before: Path, last: Path) -> list[Path]:
         run(given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean)
         for number in ([given.branch] if given.branch else range(1, BRANCHES + 1))
     ]
-    if given.branch:
-        raise SystemExit("the branch is done; without --branch the same command trains those that are left and goes on")
     return [mean, *branches]
 
 
@@ -313,13 +312,20 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="a folder for figures and curves")
     parser.add_argument("--install", action="store_true", help="put the file into the package")
     given = parser.parse_args()
+    if given.branch and given.parts <= len(RUNS):
+        parser.error("--branch is one of the last part; leave out --parts")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("figureground").setLevel(logging.INFO)  # not what the exporter says of every node
     log.setLevel(logging.INFO)
     if given.results:
         given.results.mkdir(parents=True, exist_ok=True)
-        logging.getLogger().addHandler(logging.FileHandler(given.results / f"pets-seed{given.seed}.log"))
+        own = f"-branch{given.branch}" if given.branch else ""  # several at once write
+        logging.getLogger().addHandler(logging.FileHandler(given.results / f"pets-seed{given.seed}{own}.log"))
     runs, final = trained(given)
+    if given.branch:
+        log.info("%s is done; the command without --branch trains those that are left, and goes on", final)
+        return
+    scored(final)
     model = exported(final, DataConfig(str(given.data)))
     results = measured(given, runs, model)
     print_results(results)

@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from figureground.errors import FiguregroundError
 from figureground.files import replacing
@@ -157,12 +158,43 @@ def test_a_reduced_jpeg_is_upright(orientation):
     assert np.abs(image.astype(int) - upright[2::4, 2::4]).mean() < 2
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF", "BMP"])
-def test_other_kinds_are_read_whole(kind):
-    content = coded(Image.effect_noise((400, 200), 80).convert("RGB"), kind)
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("PNG", {}), ("WEBP", {}), ("TIFF", {}), ("TIFF", {"compression": "jpeg"}), ("GIF", {}), ("BMP", {}),
+        ("JPEG", {"progressive": True}),
+    ],
+)  # fmt: skip
+def test_other_kinds_are_read_whole(kind, settings, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = coded(Image.effect_noise((400, 200), 80).convert("RGB"), kind, exif=exif, **settings)
     image, whole = read_reduced(content, (10, 10))
-    assert whole == (200, 400)
+    assert whole == image.shape[:2]
     np.testing.assert_array_equal(image, read_image(content))
+
+
+@pytest.mark.parametrize("value", [b"\x01", "", 0, 9], ids=repr)
+def test_an_orientation_that_is_none_is_upright(value):
+    with Image.open(io.BytesIO(coded(Image.new("RGB", (64, 32)), "JPEG"))) as picture:
+        picture.getexif()[0x0112] = value
+        assert read_image(picture).shape == (32, 64, 3)
+
+
+def test_a_jpeg_that_cannot_be_reduced_is_read_whole(monkeypatch):
+    """As lossless ones, which Pillow's decoder refuses to make smaller."""
+    content = coded(Image.effect_noise((1600, 1200), 80).convert("RGB"), "JPEG")
+    load = JpegImageFile.load
+
+    def fails_reduced(self):
+        if self.size != (1600, 1200):
+            raise OSError("broken data stream when reading image file")
+        return load(self)
+
+    monkeypatch.setattr(JpegImageFile, "load", fails_reduced)
+    image, whole = read_reduced(content, (100, 100))
+    assert (image.shape, whole) == ((1200, 1600, 3), (1200, 1600))
 
 
 def test_a_large_jpeg_that_is_cut_short_is_an_error(tmp_path):

@@ -67,8 +67,10 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
 
 def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """An image as ``read_image`` gives it, or, of a large JPEG file, a half, a quarter or an eighth of that in height
-    and width: its decoder can leave out the finest detail, and needs a fraction of the time and memory then. Where the
-    sides do not divide by that, as those of cameras do, it is a smaller part, or none: pixels must not move.
+    and width: its decoder can leave out the finest detail, and needs a fraction of the time and memory then.
+
+    Where the sides do not divide by that, as those of cameras do, it is a smaller part, or none: pixels must not move.
+    Progressive and lossless files are read whole; of the former hardly any time would be saved.
 
     Args:
         source: a file, or its bytes.
@@ -80,19 +82,27 @@ def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[ND
     Raises:
         FiguregroundError: as of ``read_image``.
     """
-    whole = []
+    part = 1
 
     def reduce(picture: Image.Image) -> None:
-        turned = _orientation(picture) in LYING
-        whole.append(picture.size if turned else picture.size[::-1])
-        sides = list(zip(picture.size, least if turned else least[::-1], strict=True))
-        for part in REDUCTIONS:
-            if all(side % part == 0 and side // part >= lowest for side, lowest in sides):
-                picture.draft(None, (picture.width // part, picture.height // part))
+        nonlocal part
+        lowest = least if _orientation(picture) in LYING else least[::-1]
+        for wanted in () if picture.info.get("progressive") else REDUCTIONS:
+            fits = all(
+                side % wanted == 0 and side // wanted >= low for side, low in zip(picture.size, lowest, strict=True)
+            )
+            if fits and picture.draft(None, (picture.width // wanted, picture.height // wanted)):
+                part = wanted
                 return
 
-    with _decoding(source, reduce) as picture:
-        return _upright_rgb(picture, _name(source)), whole[0]
+    try:
+        with _decoding(source, reduce) as picture:
+            image = _upright_rgb(picture, _name(source))
+    except FiguregroundError:
+        if part == 1:
+            raise
+        image, part = read_image(source), 1  # lossless ones; what is broken is found so again
+    return image, (image.shape[0] * part, image.shape[1] * part)
 
 
 def read_levels(source: str | Path) -> NDArray[Any]:
@@ -231,7 +241,8 @@ def _upright_rgb(picture: Image.Image, name: str) -> NDArray[np.uint8]:
 
 def _orientation(picture: Image.Image) -> int:
     """How EXIF says that it is stored, 1 to 8; 1: upright."""
-    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    found = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in range(1, 9) else 1
 
 
 def _as_stored(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

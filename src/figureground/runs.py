@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from figureground.config import TrainConfig, parse, read_settings
@@ -31,6 +32,28 @@ def free_folder(parent: Path, name: str) -> Path:
         number += 1
         folder = parent / f"{name}-{number}"
     return folder
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """A run's folder, made before its data are read, which takes long: another run then takes another name.
+
+    If that fails, a folder that was not there before is gone again.
+    """
+    there = folder.is_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=there)
+    except OSError as error:
+        if folder.is_dir():
+            raise FiguregroundError(f"{folder} was just taken by another run; choose another --name") from None
+        raise FiguregroundError(f"{folder} cannot be made ({error.strerror}); choose another with --output") from error
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with suppress(OSError):  # the cache may be in it
+                folder.rmdir()
+        raise
 
 
 def link_latest(folder: Path) -> None:

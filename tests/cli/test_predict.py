@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from figureground import Views, load
 from figureground.bundle import read_info
 from figureground.cli import main
 from figureground.config import PostProcessingConfig
 from figureground.export.onnx import write_info
+from figureground.prediction import photo
 
 
 @pytest.fixture
@@ -354,3 +356,24 @@ def test_films_and_photos_of_one_command(command, photos, tmp_path):
     assert (tmp_path / "with-photo" / "coco.json").is_file()
     status, out, err = command("films", "-o", "without-films", "--save", "coco")
     assert (status, err) == (0, "films are left out: they cannot show coco\n")
+
+
+@pytest.mark.parametrize("kinds", ["mask", "mask,overlay"])
+@pytest.mark.parametrize(("views", "flags"), [(Views(), []), (Views(True, (1.0, 2.0)), ["--tta", "--tile", "2"])])
+def test_a_large_jpeg_gives_the_masks_of_the_library(
+    command, tmp_path, narrow_onnx, compact_onnx, views, flags, kinds, monkeypatch
+):
+    """Two networks, which see 32×48 and 64×64 pixels: a photo of 512×768 is read at a quarter, or a half for tiles."""
+    seen = []
+    read = photo.read_reduced
+    monkeypatch.setattr(photo, "read_reduced", lambda *given: (seen.append(given[1]), read(*given))[1])
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    Image.fromarray(noise).resize((768, 512), Image.Resampling.BICUBIC).save("photo.jpg", quality=90)
+    models = (narrow_onnx, compact_onnx)
+    status, *_ = command("photo.jpg", "--save", kinds, "-o", "out", *flags, models=models)
+    assert status == 0
+    written = pixels(tmp_path / "out" / ("mask/photo.png" if "," in kinds else "photo.png")) > 0
+    expected = load(*models, engine="onnxruntime", views=views).predict("photo.jpg").mask
+    np.testing.assert_array_equal(written, expected)
+    assert 0.02 < expected.mean() < 0.98
+    assert seen == [(256, 256) if flags else (128, 128)] * 2

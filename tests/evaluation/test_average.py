@@ -1,8 +1,11 @@
+import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig, to_yaml
@@ -13,6 +16,7 @@ from figureground.models import create_model
 from figureground.prediction import load
 from figureground.runs import read_config
 
+average_module = sys.modules["figureground.evaluation.average"]
 DATA = DataConfig("synthetic:n=30,size=32")
 UNET = ModelConfig("unet", {"base_width": 8})
 SIZE = PreprocessingConfig((32, 32))
@@ -43,7 +47,6 @@ def test_only_those_that_help_stay(tmp_path):
     low, nothing, high = (flat(tmp_path, name, given) for name, given in (("a", 1), ("b", -9), ("c", 3)))
     assert average([nothing, low, high], tmp_path / "mean", DATA) == (low, high)
     assert logit(tmp_path / "mean") == 2
-    assert (tmp_path / "latest").resolve() == tmp_path / "mean"
 
 
 def test_all_are_taken_if_wanted(tmp_path):
@@ -97,8 +100,24 @@ def test_weights_of_another_shape_than_the_metadata_say_are_refused(tmp_path):
     models = [flat(tmp_path, "a", 1), flat(tmp_path, "b", 1)]
     other = tmp_path / "b" / "model.safetensors"
     write_bundle(other, {**read_tensors(other), "head.bias": np.zeros(2, np.float32)}, read_info(other))
-    with pytest.raises(FiguregroundError, match="expected the same network"):
+    with pytest.raises(FiguregroundError, match=r"1 weights differ in shape \(such as head\.bias\)"):
         average(models, tmp_path / "mean", DATA)
+
+
+def test_another_command_that_takes_the_folder_meanwhile_loses_nothing(tmp_path, monkeypatch):
+    models = [flat(tmp_path, name, given) for name, given in (("a", 1), ("b", 3), ("c", 5))]
+    inner = []
+
+    def evaluated(*given, **settings):
+        if not inner:
+            inner.append(True)
+            with pytest.raises(FiguregroundError, match="mean exists"):
+                average(models[1:], tmp_path / "mean", DATA)
+        return evaluate(*given, **settings)
+
+    monkeypatch.setattr(average_module, "evaluate", evaluated)
+    average(models[:2], tmp_path / "mean", DATA)
+    assert logit(tmp_path / "mean") == 2
 
 
 def test_exported_files_have_no_weights_to_average(tmp_path, narrow_bundle, narrow_onnx):
@@ -137,9 +156,36 @@ def test_the_command_scores_the_mean_on_test(tmp_path, in_process):
     assert status == 0
     assert f"mean of {models[0]}, {models[2]}" in out
     assert f"with {models[1]}: valid Dice 0.0000, left out" in err
+    assert (tmp_path / "latest").resolve() == tmp_path / "average"
     for name in ("test.json", "report.html", "model.safetensors"):
         assert (tmp_path / "average" / name).is_file()
     status, _, err = in_process("average", models[0], models[1], "--output", tmp_path, "--name", "a")
     assert (status, err) == (1, f"error: {tmp_path / 'a'} exists; choose another --name\n")
-    status, _, err = in_process("average", models[0], "--output", tmp_path)
-    assert status == 2
+    for wrong, message in {
+        (models[0],): "1 model to average",
+        (models[0], "pets"): "is an exported file",
+        (models[0], tmp_path / "none"): "no such model",
+    }.items():
+        status, _, err = in_process("average", *wrong, "--output", tmp_path)
+        assert status in (1, 2)
+        assert message in err
+
+
+def test_data_without_a_split_that_is_needed_leave_nothing(tmp_path, in_process):
+    models = [flat(tmp_path, "a", 1), flat(tmp_path, "b", 3)]
+    for split in ("train", "test"):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+            Image.new("L", (32, 32), 255).save(tmp_path / "data" / split / kind / "1.png")
+    status, _, err = in_process("average", *models, "--all", "--data", tmp_path / "data", "--output", tmp_path / "runs")
+    assert status == 1
+    assert "valid" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_data_are_those_of_the_first_run(tmp_path, in_process):
+    run, other = flat(tmp_path, "a", 1), flat(tmp_path, "b", 3)
+    shutil.copy(f"{other}/model.safetensors", tmp_path / "bundle.safetensors")
+    status, *_ = in_process("average", tmp_path / "bundle.safetensors", run, "--output", tmp_path)
+    assert status == 0
+    assert read_config(tmp_path / "average").data == DATA

@@ -16,6 +16,7 @@ from figureground.images import read_image
 from figureground.prediction import Member, Segmenter, batch
 from figureground.prediction.batch import predict_files
 from figureground.prediction.jobs import find_jobs
+from figureground.prediction.photo import Photo
 from figureground.prediction.shelf import Shelf
 
 
@@ -133,15 +134,15 @@ def test_results_that_cannot_be_written_fail_before_the_network_runs(photos, tmp
 
 
 def test_photos_are_read_while_the_models_load(photos, tmp_path, monkeypatch):
-    read, begun = batch.read_reduced, threading.Event()
-    monkeypatch.setattr(batch, "read_reduced", lambda *given: (begun.set(), read(*given))[1])
+    read, begun = batch.read_photo, threading.Event()
+    monkeypatch.setattr(batch, "read_photo", lambda *given, **more: (begun.set(), read(*given, **more))[1])
     loads = []
 
     def load():
         loads.append(begun.wait(10))
         return segmenter(Everything())
 
-    outcomes = list(predict_files(load, find_jobs([photos]), Shelf(tmp_path / "out")))
+    outcomes = list(predict_files(load, find_jobs([photos]), Shelf(tmp_path / "out"), least=(64, 64)))
     assert statuses(outcomes) == ["done"] * 20
     assert loads == [True]
 
@@ -220,12 +221,21 @@ def test_a_reduced_jpeg_shows_the_network_what_the_whole_does(large_jpeg):
 
 
 def test_models_that_are_still_to_be_loaded_see_the_same(large_jpeg, tmp_path):
-    engines = [Inside(), Inside()]
-    for name, (models, least) in {
-        "loaded": (segmenter(engines[0]), None), "later": (lambda: segmenter(engines[1]), (64, 64))
-    }.items():  # fmt: skip
-        list(predict_files(models, find_jobs([large_jpeg]), Shelf(tmp_path / name), least=least))
-    np.testing.assert_array_equal(*[engine.batches for engine in engines])
+    loaded, later, soon = Inside(), Inside(), Inside()
+    for models, least in [
+        (segmenter(loaded), None), (lambda: segmenter(later), None), (lambda: segmenter(soon), (64, 64))
+    ]:  # fmt: skip
+        list(predict_files(models, find_jobs([large_jpeg]), Shelf(tmp_path / "out"), least=least, overwrite=True))
+    for engine in (later, soon):
+        np.testing.assert_array_equal(engine.batches, loaded.batches)
+
+
+def test_of_a_photo_that_was_not_read_whole_nothing_coloured_can_be_made():
+    prediction = segmenter(Everything()).prediction(np.zeros((50, 75, 3), np.uint8), np.ones((32, 32)), (100, 150))
+    assert prediction.mask.shape == (100, 150)
+    for make in (prediction.overlay, prediction.cutout):
+        with pytest.raises(FiguregroundError, match="of a photo of 150×100 only 75×50 pixels were read"):
+            make()
 
 
 class TwoLanes(Everything):
@@ -259,19 +269,19 @@ def test_a_bounded_number_of_photos_is_in_memory(photos, tmp_path, monkeypatch, 
     """So many are read ahead, half as many predicted, so many written; a photo above the bound is alone."""
     alive, counts, lock = set(), [], threading.Lock()
 
-    def read(path, least):
+    def read(path, least, *, whole):
         image = np.zeros((4, 5, 3), np.uint8)
         with lock:
             alive.add(path)
             counts.append(len(alive))
         weakref.finalize(image, alive.discard, path)
-        return image, (4, 5)
+        return Photo(image, image, (4, 5))
 
     def put_slowly(*_):
         time.sleep(0.005)
 
     monkeypatch.setattr(batch, "PIXELS_AT_ONCE", round(at_once * 20))
-    monkeypatch.setattr(batch, "read_reduced", read)
+    monkeypatch.setattr(batch, "read_photo", read)
     monkeypatch.setattr(Shelf, "put", put_slowly)
     for index in range(40):
         Image.new("RGB", (5, 4), "red").save(photos / f"more-{index:02}.png")
@@ -309,8 +319,8 @@ for name in ("small", "large"):
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux reports them")
 @pytest.mark.parametrize(("kinds", "most"), [("mask,probability", 9), ("overlay,cutout", 11)])
 def test_memory_for_a_large_photo(tmp_path, kinds, most):
-    """Bytes a pixel. With colours: the photo 3, while it is decoded 4 more; then the mask 1 and a picture 4. Without: the
-    mask 1 and, for the estimate of its Dice, the probability 4 and a copy of what is inside. Others are strips.
+    """Bytes a pixel. With colours: the photo 3, while it is decoded 4 more; then the mask 1 and a picture 4. Without:
+    the mask 1 and, for the estimate of its Dice, the probability 4 and a copy of what is inside. Others are strips.
     """
     sizes = {"small": (60, 40), "large": (4500, 3000)}
     for name, size in sizes.items():

@@ -1,7 +1,10 @@
 import itertools
 import struct
+import threading
+import time
 import weakref
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +12,10 @@ import pytest
 from figureground.bundle import BundleInfo
 from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
-from figureground.prediction import Member, Prediction, Segmenter, film_writing
+from figureground.prediction import Member, Prediction, Segmenter, film_writing, video
 from figureground.prediction.film_reading import Film, Frame, open_container, open_film, packets
 from figureground.prediction.film_writing import Format
-from figureground.prediction.video import VideoSummary, predict_video, smooth
+from figureground.prediction.video import VideoSummary, _ahead, predict_video, smooth
 
 av = pytest.importorskip("av")
 
@@ -256,6 +259,53 @@ def test_an_encoder_that_refuses_leaves_nothing(segmenter, film, tmp_path, monke
     with pytest.raises(FiguregroundError, match=r"out.mp4 could not be written \(.*choose another format or folder"):
         predict_video(segmenter, film, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.parametrize(("height", "most"), [(72, 8), (1024, 4), (4608, 1)])
+def test_frames_are_made_ahead_as_memory_allows(height, most):
+    """Of 2048 pixels a row: eight, four of 2.1 million, one of 9.4 million."""
+    made, threads = [], threading.active_count()
+
+    def numbers():
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    ahead = _ahead(numbers(), SimpleNamespace(picture=SimpleNamespace(width=2048, height=height)))
+    assert next(ahead) == 0
+    deadline = time.monotonic() + 10
+    while len(made) < most + 1 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    assert len(made) == most + 1
+    assert list(ahead) == list(range(1, 20))
+    assert threading.active_count() == threads
+
+
+def test_an_error_comes_in_its_place_and_ends_the_threads():
+    def frames():
+        yield 1
+        raise FiguregroundError("broken")
+
+    threads = threading.active_count()
+    ahead = _ahead(frames(), SimpleNamespace(picture=SimpleNamespace(width=8, height=8)))
+    assert next(ahead) == 1
+    with pytest.raises(FiguregroundError, match="broken"):
+        next(ahead)
+    assert threading.active_count() == threads
+
+
+def test_no_thread_reads_on_when_writing_fails(segmenter, film, tmp_path, monkeypatch):
+    threads = threading.active_count()
+
+    def refuse(path, frames, film):
+        next(frames)
+        raise FiguregroundError("disk full")
+
+    monkeypatch.setattr(video, "write_film", refuse)
+    with pytest.raises(FiguregroundError, match="disk full"):
+        predict_video(segmenter, film, tmp_path / "out.mp4")
+    assert threading.active_count() == threads
 
 
 def test_memory_does_not_grow_with_the_film(segmenter, tmp_path, monkeypatch):

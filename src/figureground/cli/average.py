@@ -30,15 +30,22 @@ def average(
     """
     with needs("train"):
         from figureground.evaluation import average as average_models
-        from figureground.evaluation import open_split, score_run
-        from figureground.runs import followed, free_folder
+        from figureground.evaluation import open_split, require_alike, score_run
+        from figureground.runs import CONFIG, followed, free_folder, link_latest
 
         models = [str(followed(model)) for model in models]  # ``latest`` is the new run in the end
-        source = data_of(Path(models[0]), data, foreground, mask_threshold)
+        require_alike(models)  # before the data are looked at, which may not be the user's mistake
+        run = next((Path(model) for model in models if (Path(model) / CONFIG).is_file()), Path(models[0]))
+        source = data_of(run, data, foreground, mask_threshold)
         open_split(source, "test")  # before minutes are spent
         folder = output / name if name else free_folder(output, "average")
         progress = sys.stderr.isatty()
         taken = average_models(models, folder, source, choose=not all_of_them, progress=progress)
         typer.echo(f"mean of {', '.join(taken)}")
-        typer.echo(score_run(folder, progress=progress).summary())
+        try:
+            typer.echo(score_run(folder, progress=progress).summary())
+        except KeyboardInterrupt:
+            typer.echo(f"{folder} holds the mean; what was not done: figureground calibrate and evaluate", err=True)
+            raise
+        link_latest(folder)
     typer.echo(f"{folder}: model.safetensors, report.html, config.yaml, test.json, per_image.csv")

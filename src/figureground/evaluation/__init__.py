@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from figureground.evaluation.average import average, write_average
+from figureground.evaluation.average import average, require_alike, write_average
 from figureground.evaluation.compare import Comparison, compare, require_comparable
 from figureground.evaluation.evaluate import Evaluation, batches, evaluate
 from figureground.evaluation.fit import Fit, fit_on_valid
@@ -27,6 +27,7 @@ __all__ = [
     "open_split",
     "read_metadata",
     "read_record",
+    "require_alike",
     "require_comparable",
     "score_run",
     "show_prediction",

@@ -7,9 +7,8 @@ their weights makes fewer of them, as their ensemble would, at the cost of one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation.evaluate import evaluate
 from figureground.evaluation.run import open_split
 from figureground.files import UNSPEAKABLE, replacing
-from figureground.prediction import load
-from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, link_latest
+from figureground.prediction import Member, Segmenter
+from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, claimed
 from figureground.version import __version__
 
 log = logging.getLogger(__name__)
@@ -45,17 +44,17 @@ def average(
         progress: show bars.
 
     Raises:
-        FiguregroundError: fewer than two models, one given twice, other networks, no weights to average, a folder that
-            is taken, or models of which no mean is as good as the best of them alone.
+        FiguregroundError: as of ``require_alike``; there is no valid split; the folder is taken; or no mean is as good
+            as the best model alone.
     """
-    bundles = [bundle_path(model) for model in models]
-    info = _common_info(bundles)
+    bundles = require_alike(models)
+    valid = open_split(data, "valid")
     if folder.exists():
         raise FiguregroundError(f"{folder} exists; choose another --name")
-    chosen = _helping(models, bundles, info, open_split(data, "valid"), progress) if choose else range(len(models))
-    taken = tuple(models[index] for index in chosen)
-    write_average([bundles[index] for index in chosen], folder, data, taken)
-    link_latest(folder)
+    with claimed(folder):
+        chosen = _helping(models, bundles, valid, progress) if choose else range(len(models))
+        taken = tuple(models[index] for index in chosen)
+        write_average([bundles[index] for index in chosen], folder, data, taken)
     return taken
 
 
@@ -70,29 +69,32 @@ def write_average(bundles: Sequence[Path], folder: Path, data: DataConfig, names
     """
     first = read_info(bundles[0])
     info = BundleInfo(first.model, first.preprocessing, data=first.data, figureground=__version__)
-    folder.mkdir(parents=True, exist_ok=True)
+    write_bundle(folder / BUNDLE_IN_RUN, mean_weights(bundles), info)
     with replacing(folder / CONFIG) as partial:
         partial.write_text(_settings(info, data, names or [str(path) for path in bundles]), errors=UNSPEAKABLE)
-    write_bundle(folder / BUNDLE_IN_RUN, mean_weights(bundles), info)
 
 
 def mean_weights(bundles: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    """The mean of each tensor of ``.safetensors`` bundles of one network."""
-    sums: dict[str, NDArray[Any]] = {}
-    for path in bundles:
-        tensors = read_tensors(path)
+    """The mean of each tensor of ``.safetensors`` bundles of one network, in the first's types."""
+    first, *others = (read_tensors(path) for path in bundles)
+    sums = {name: tensor.astype(np.float64) for name, tensor in first.items()}
+    for tensors in others:
         for name, tensor in tensors.items():
-            sums[name] = sums.get(name, np.zeros(tensor.shape)) + tensor
-    return {name: np.asarray(total / len(bundles)).astype(tensors[name].dtype) for name, total in sums.items()}
+            sums[name] += tensor
+    return {name: np.asarray(total / len(bundles), first[name].dtype) for name, total in sums.items()}
 
 
-def _helping(
-    models: Sequence[str], bundles: Sequence[Path], info: BundleInfo, valid: Dataset, progress: bool
-) -> list[int]:
+def _helping(models: Sequence[str], bundles: Sequence[Path], valid: Dataset, progress: bool) -> list[int]:
     """The places of those whose mean is taken; the best is the first."""
+    from figureground.prediction.engines.torch_engine import TorchEngine, as_tensors
+
+    first = read_info(bundles[0])
+    info = BundleInfo(first.model, first.preprocessing)  # nothing that was fitted to one of them
 
     def dice(places: Sequence[int]) -> float:
-        return _dice(mean_weights([bundles[place] for place in places]), info, valid, progress)
+        weights = as_tensors(mean_weights([bundles[place] for place in places]))
+        member = Member(info, TorchEngine(info.model, weights, models[places[0]]), models[places[0]])
+        return float(evaluate(Segmenter(member), valid, progress=progress).dice_per_image.mean())
 
     alone = [dice([place]) for place in range(len(models))]
     for model, found in zip(models, alone, strict=True):
@@ -114,34 +116,35 @@ def _helping(
     return chosen
 
 
-def _dice(weights: Mapping[str, NDArray[Any]], info: BundleInfo, valid: Dataset, progress: bool) -> float:
-    with TemporaryDirectory() as place:
-        trial = Path(place) / BUNDLE_IN_RUN
-        write_bundle(trial, weights, info)
-        return float(evaluate(load(trial), valid, progress=progress).dice_per_image.mean())
-
-
-def _common_info(bundles: Sequence[Path]) -> BundleInfo:
-    """What is the same for all.
+def require_alike(models: Sequence[str]) -> list[Path]:
+    """The bundles of models whose weights can be averaged.
 
     Raises:
-        FiguregroundError: see ``average``.
+        FiguregroundError: fewer than two models, one given twice, another network or size, or an exported file.
     """
+    bundles = [bundle_path(model) for model in models]
     if len(bundles) < 2:
         raise UsageError(f"{len(bundles)} model to average; expected two or more")
     if len({path.resolve() for path in bundles}) < len(bundles):
         raise UsageError(f"a model is given twice: {', '.join(map(str, bundles))}; expected different ones")
-    first, shapes = bundles[0], _shapes(bundles[0])
-    info = read_info(first)
+    for path in bundles:
+        require(path.suffix == ".safetensors", f"{path} is an exported file; expected runs or .safetensors bundles")
+    first = bundles[0]
+    info, shapes = read_info(first), _shapes(first)
     for path in bundles[1:]:
-        other = read_info(path)
-        same = (other.model, other.preprocessing, _shapes(path)) == (info.model, info.preprocessing, shapes)
+        other, found = read_info(path), _shapes(path)
+        same = (other.model, other.preprocessing) == (info.model, info.preprocessing)
         require(same, f"{path} is of {_described(other)}, {first} of {_described(info)}; expected the same network")
-    return BundleInfo(info.model, info.preprocessing, data=info.data)
+        differing = sorted(name for name in {*shapes, *found} if shapes.get(name) != found.get(name))
+        require(
+            not differing,
+            f"{path} does not hold the network that its metadata name, or {first} does not: {len(differing)} weights "
+            f"differ in shape (such as {next(iter(differing), '')}); make it again from its run",
+        )
+    return bundles
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    require(path.suffix == ".safetensors", f"{path} is an exported file; expected runs or .safetensors bundles")
     return {name: tensor.shape for name, tensor in read_tensors(path).items()}
 
 

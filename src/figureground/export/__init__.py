@@ -63,7 +63,7 @@ def export(
     if precision not in get_args(Precision):
         raise UsageError(f"precision {precision!r}; expected one of: {', '.join(get_args(Precision))}")
     if target.suffix != ".onnx":
-        raise FiguregroundError(f"{target}: expected a name that ends in .onnx")
+        raise UsageError(f"{target}: expected a name that ends in .onnx")
     bundle = original_bundle(source)
     reference = open_member(bundle)
     valid = open_split(data, "valid")

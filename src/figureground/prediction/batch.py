@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
-from figureground.images import pixel_count, read_image, read_reduced
+from figureground.images import pixel_count
 from figureground.prediction.jobs import Job
 from figureground.prediction.outputs import Prediction
+from figureground.prediction.photo import Photo, read_photo
 from figureground.prediction.segmenter import Segmenter
 from figureground.prediction.shelf import Shelf
 from figureground.prediction.views import BATCH_SIZE
 
 READERS = 2
 READ_AHEAD = 2 * BATCH_SIZE
-WHOLE = (2**30, 2**30)  # larger than any photo
 PIXELS_AT_ONCE = 2**26  # of photos that are read and not yet written: bounds the memory
 
 
@@ -83,8 +83,7 @@ def predict_files(
         shelf: where the results go; it is closed at the end, also of an interruption.
         overwrite: also do photos whose results are there.
         judge: also estimate how good each mask is, which takes about as long as to read the photo.
-        least: ``least_size`` of a segmenter that is still to be loaded, so that photos are read as it will want them;
-            none: it sees them whole.
+        least: ``least_size`` of a segmenter that is still to be loaded; without it, photos wait for the segmenter.
 
     Yields:
         The outcome of each job, in order.
@@ -95,7 +94,9 @@ def predict_files(
     readers = ThreadPoolExecutor(READERS)
     pools = [readers]
     try:
-        least = segmenter.least_size if isinstance(segmenter, Segmenter) else least
+        if least is None:
+            segmenter = segmenter if isinstance(segmenter, Segmenter) else segmenter()
+            least = segmenter.least_size
         read = _Ahead(readers, lambda job: _read(job, shelf, overwrite, least), jobs)
         loaded = segmenter if isinstance(segmenter, Segmenter) else segmenter()
         shelf.open(jobs, overwrite)
@@ -104,7 +105,7 @@ def predict_files(
         pools.append(workers)
         pending: deque[tuple[Future[list[Outcome]], int]] = deque()
         for batch in _batches(read, BATCH_SIZE // min(2, loaded.lanes)):
-            pixels = sum(entry.pixels for entry in batch if isinstance(entry, _Photo))
+            pixels = sum(entry.pixels for entry in batch if isinstance(entry, _Read))
             pending.append((workers.submit(work.do, batch), pixels))
             while len(pending) > loaded.lanes + 1 or sum(pixels for _, pixels in pending) > PIXELS_AT_ONCE:
                 yield from pending.popleft()[0].result()
@@ -117,31 +118,25 @@ def predict_files(
 
 
 @dataclass(frozen=True)
-class _Photo:
+class _Read:
     """A photo that has been read."""
 
     job: Job
-    seen: NDArray[np.uint8]
-    """It, or a reduced version, for the network."""
-    image: NDArray[np.uint8]
-    """It; where no result has its colours, the same as ``seen``."""
-    size: tuple[int, int]
-    """Height and width of the photo."""
+    photo: Photo
     seconds: float
 
     @property
     def pixels(self) -> int:
-        return math.prod(self.size)
+        return math.prod(self.photo.size)
 
 
-def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int] | None) -> _Photo | Outcome:
+def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int]) -> _Read | Outcome:
     if not overwrite and shelf.has(job):
         return Outcome(job, "there", files=shelf.files(job))
     start = time.perf_counter()
     try:
-        seen, size = read_reduced(job.source, least or WHOLE)
-        image = read_image(job.source) if shelf.coloured and seen.shape[:2] != size else seen
-        return _Photo(job, seen, image, size, time.perf_counter() - start)
+        photo = read_photo(job.source, least, whole=shelf.coloured)
+        return _Read(job, photo, time.perf_counter() - start)
     except FiguregroundError as error:
         return Outcome(job, "failed", str(error))
 
@@ -156,14 +151,14 @@ class _Work:
     turn: Semaphore
     """To use the network."""
 
-    def do(self, batch: list[_Photo | Outcome]) -> list[Outcome]:
+    def do(self, batch: list[_Read | Outcome]) -> list[Outcome]:
         """The outcomes of a batch in order. It empties the batch.
 
         Here and below nothing keeps a photo that has been passed on: a single one can have a gigabyte behind it.
         """
         with self.turn:
             start = time.perf_counter()
-            images = [entry.seen for entry in batch if isinstance(entry, _Photo)]
+            images = [entry.photo.seen for entry in batch if isinstance(entry, _Read)]
             maps = self.segmenter.logit_maps(images) if images else []
             share = (time.perf_counter() - start) / max(1, len(images))
         del images
@@ -174,18 +169,18 @@ class _Work:
             del entry
         return outcomes
 
-    def _write(self, photo: _Photo, logits: NDArray[np.float32], share: float) -> Outcome:
+    def _write(self, read: _Read, logits: NDArray[np.float32], share: float) -> Outcome:
         start = time.perf_counter()
-        prediction = self.segmenter.prediction(photo.image, logits, photo.size)
+        prediction = self.segmenter.prediction(read.photo.image, logits, read.photo.size)
         try:
-            self.shelf.put(photo.job, prediction)
+            self.shelf.put(read.job, prediction)
         except FiguregroundError as error:
-            return Outcome(photo.job, "failed", str(error))
+            return Outcome(read.job, "failed", str(error))
         outcome = Outcome(
-            photo.job,
+            read.job,
             "done",
-            files=self.shelf.files(photo.job),
-            seconds={"read": photo.seconds, "predict": share, "write": time.perf_counter() - start},
+            files=self.shelf.files(read.job),
+            seconds={"read": read.seconds, "predict": share, "write": time.perf_counter() - start},
             size=prediction.mask.shape,
             figure=np.count_nonzero(prediction.mask) / prediction.mask.size,
         )
@@ -205,9 +200,9 @@ def _judged(outcome: Outcome, prediction: Prediction) -> Outcome:
 class _Ahead:
     """Photos in order, read ahead by a pool, from now on, as long as their pixels are within bounds."""
 
-    def __init__(self, pool: ThreadPoolExecutor, read: Callable[[Job], _Photo | Outcome], jobs: Iterable[Job]) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, read: Callable[[Job], _Read | Outcome], jobs: Iterable[Job]) -> None:
         self._pool, self._read, self._jobs = pool, read, deque(jobs)
-        self._waiting: deque[tuple[Future[_Photo | Outcome], int]] = deque()
+        self._waiting: deque[tuple[Future[_Read | Outcome], int]] = deque()
         self._pixels = 0
         self._fill()
 
@@ -219,20 +214,20 @@ class _Ahead:
             self._waiting.append((self._pool.submit(self._read, self._jobs.popleft()), added))
             self._pixels += added
 
-    def __iter__(self) -> Iterator[_Photo | Outcome]:
+    def __iter__(self) -> Iterator[_Read | Outcome]:
         while self._waiting:
             self._pixels -= self._waiting[0][1]
             yield self._waiting.popleft()[0].result()
             self._fill()
 
 
-def _batches(entries: Iterable[_Photo | Outcome], size: int) -> Iterator[list[_Photo | Outcome]]:
+def _batches(entries: Iterable[_Read | Outcome], size: int) -> Iterator[list[_Read | Outcome]]:
     """As many photos at once as make a batch for the network, fewer where they are large."""
-    batch: list[_Photo | Outcome] = []
+    batch: list[_Read | Outcome] = []
     pixels = 0
     for entry in entries:
         batch.append(entry)
-        pixels += entry.pixels if isinstance(entry, _Photo) else 0
+        pixels += entry.pixels if isinstance(entry, _Read) else 0
         del entry
         if len(batch) == size or pixels >= PIXELS_AT_ONCE // 2:
             yield batch

@@ -83,8 +83,9 @@ def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint
 
 def blended(rgba: NDArray[np.uint8], behind: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Some rows (n, W, 4) of a cut-out over those of a background, (n, W, 3)."""
-    alpha = rgba[..., 3:].astype(np.uint16)  # the products need two bytes
-    return np.asarray((rgba[..., :3] * alpha + behind * (255 - alpha) + 127) // 255, np.uint8)
+    rows, figure = Image.fromarray(behind), Image.fromarray(rgba)
+    rows.paste(figure, (0, 0), figure)
+    return np.asarray(rows)
 
 
 def parse_background(text: str) -> Background:

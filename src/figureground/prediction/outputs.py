@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.config import PostProcessingConfig, QualityConfig
-from figureground.errors import UsageError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.images import read_image, strips, write_grey, write_image
 from figureground.prediction.cutout import Background, backdrop, blended, cutout_bands, parse_background
 from figureground.prediction.matting import Rows
@@ -29,7 +29,7 @@ COLOURED = ("overlay", "cutout")
 GREY = ("mask", "probability")
 """Those of one channel."""
 PIXELS_AT_ONCE = 2**21
-"""Of a picture of one channel that is written: in fewer, the rows that a strip shares with its neighbours count."""
+"""Of a picture that is made or written: in fewer, the rows that a strip shares with its neighbours count."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ class Prediction:
 
     def overlay(self) -> Image.Image:
         """The photo with the figure in transparent red."""
+        self._refuse_reduced()
         height, width = self.mask.shape
         picture = Image.new("RGB", (width, height))
-        for rows in strips(height, width):
+        for rows in strips(height, width, PIXELS_AT_ONCE):
             picture.paste(Image.fromarray(lay_over(self.image[rows], self.mask[rows])), (0, rows.start))
         return picture
 
@@ -98,6 +99,7 @@ class Prediction:
             background = parse_background(background)
         elif isinstance(background, Path | Image.Image):
             background = read_image(background)
+        self._refuse_reduced()
         height, width, _ = self.image.shape
         behind = None if background is None else backdrop(background, height, width)
         picture = Image.new("RGBA" if behind is None else "RGB", (width, height))
@@ -105,6 +107,14 @@ class Prediction:
             rows = rgba if behind is None else blended(rgba, behind[band])
             picture.paste(Image.fromarray(rows), (0, band.start))
         return picture
+
+    def _refuse_reduced(self) -> None:
+        if self.image.shape[:2] != self.mask.shape:
+            height, width = self.mask.shape
+            raise FiguregroundError(
+                f"of a photo of {width}×{height} only {self.image.shape[1]}×{self.image.shape[0]} pixels were read, "
+                "enough for the mask; predict it whole for its colours"
+            )
 
     def _cleaned(self) -> Rows:
         """The probability, but certain where post-processing has overruled it."""
@@ -140,7 +150,7 @@ class Prediction:
         if kind in GREY:
             return np.concatenate(list(self._grey(kind)))
         if kind == "overlay":
-            return lay_over(self.image, self.mask)
+            return np.asarray(self.overlay())
         if kind == "cutout":
             return np.asarray(self.cutout(background))
         raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
@@ -195,7 +205,8 @@ def lay_over(
     levels = np.arange(256) * (256 - share) + np.asarray(colour)[:, None] * share + 128
     table = (levels >> 8).ravel().tolist()
     laid = np.empty_like(image)
-    for rows in strips(*image.shape[:2]):
+    height, width = mask.shape
+    for rows in strips(height, width, PIXELS_AT_ONCE):
         strip = Image.fromarray(image[rows])
         strip.paste(strip.point(table), (0, 0), Image.fromarray(mask[rows] * np.uint8(255)))
         laid[rows] = np.asarray(strip)

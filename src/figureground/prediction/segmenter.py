@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from PIL import Image
 from figureground.bundle import BundleInfo
 from figureground.config import ModelConfig
 from figureground.errors import FiguregroundError
-from figureground.images import ImageSource, read_image, read_reduced
+from figureground.images import ImageSource
 from figureground.prediction.member import Member, open_member
 from figureground.prediction.outputs import Prediction
+from figureground.prediction.photo import Photo, read_photo
 from figureground.prediction.views import BATCH_SIZE, Views, least_size, logit_maps, mean_map
 from figureground.preprocessing import Preprocessing, Restored, resized
 from figureground.pretrained import DEFAULT
@@ -118,8 +119,8 @@ class Segmenter:
     ) -> Prediction:
         """What the logits (h, w) of an image (H, W, 3) say, at the image's own size.
 
-        Or at ``size``, height and width of the photo that the image is a reduced version of: no overlay or cut-out can
-        be made of that.
+        Or at ``size``, height and width of the photo that the image is a reduced version of; an overlay or a cut-out
+        cannot be made of that.
         """
         height, width = size or image.shape[:2]
         return Prediction(image, Restored(logits, (height, width)), self.threshold, self.post_processing, self.quality)
@@ -134,39 +135,24 @@ class Segmenter:
         return np.stack([resized(logits, *self.preprocessing.size) for logits in self.logit_maps(images)])
 
 
-class _Photo(NamedTuple):
-    image: NDArray[np.uint8]
-    seen: NDArray[np.uint8]
-    """The same, or a reduced version for the networks, which is read faster than the image is resized."""
-
-
-def _chunks(sources: Iterable[ImageSource], least: tuple[int, int]) -> Iterator[list[_Photo]]:
+def _chunks(sources: Iterable[ImageSource], least: tuple[int, int]) -> Iterator[list[Photo]]:
     """As many photos at once as make a batch, fewer where they are large, or before one that cannot be read."""
-    chunk: list[_Photo] = []
+    chunk: list[Photo] = []
     pixels = 0
     for source in sources:
         try:
-            photo = _read(source, least)
+            photo = read_photo(source, least)
         except FiguregroundError:
             if chunk:
                 yield chunk
             raise
         chunk.append(photo)
-        pixels += photo.image.shape[0] * photo.image.shape[1]
+        pixels += math.prod(photo.size)
         if len(chunk) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE:
             yield chunk
             chunk, pixels = [], 0
     if chunk:
         yield chunk
-
-
-def _read(source: ImageSource, least: tuple[int, int]) -> _Photo:
-    if isinstance(source, str | Path | bytes):
-        seen, size = read_reduced(source, least)
-        return _Photo(seen if seen.shape[:2] == size else read_image(source), seen)
-    image = read_image(source)
-    image = image.copy() if image is source else image
-    return _Photo(image, image)
 
 
 def load(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -15,16 +17,19 @@ from tqdm import tqdm
 
 from figureground.errors import FiguregroundError, UsageError
 from figureground.prediction.cutout import Background
-from figureground.prediction.film_reading import VIDEO_SUFFIXES, Frame, open_film
+from figureground.prediction.film_reading import VIDEO_SUFFIXES, Film, Frame, open_film
 from figureground.prediction.film_writing import check_target, write_film
-from figureground.prediction.outputs import Prediction
+from figureground.prediction.outputs import Prediction, lay_over
 from figureground.prediction.segmenter import Segmenter
+from figureground.prediction.views import BATCH_SIZE
 
 __all__ = ["VIDEO_SUFFIXES", "Show", "VideoSummary", "predict_video", "smooth"]
 
 Show: TypeAlias = Literal["overlay", "mask", "cutout"]
 SHOWN: tuple[str, ...] = get_args(Show)
 GREEN = (0, 255, 0)
+PIXELS_AHEAD = 2**23
+"""Of frames that are read before they are predicted, and predicted before they are written."""
 SCENE_CUT = 30.0
 """Mean absolute difference of two neighbouring frames, of 255 levels, above which a new scene begins."""
 
@@ -83,9 +88,12 @@ def predict_video(
     source, target = Path(source), Path(target)
     _check(source, target, show, smoothing, overwrite)
     started = time.perf_counter()
-    with open_film(source) as film:
-        frames = _predicted(segmenter, film.frames(), show, background, smoothing)
-        bar = tqdm(frames, total=film.expected_count, unit="frame", disable=not progress, leave=False)
+    with (
+        open_film(source) as film,
+        closing(_ahead(film.frames(), film)) as frames,
+        closing(_ahead(_predicted(segmenter, frames, show, background, smoothing), film)) as pictures,
+    ):
+        bar = tqdm(pictures, total=film.expected_count, unit="frame", disable=not progress, leave=False)
         height, width = write_film(target, iter(bar), film)
     taken = time.perf_counter() - started
     return VideoSummary(film.count, width, height, float(film.end), taken, tuple(film.notices))
@@ -101,6 +109,19 @@ def _check(source: Path, target: Path, show: str, smoothing: float, overwrite: b
         raise FiguregroundError(f"{target} is the film itself; choose another name")
     if target.exists() and not overwrite:
         raise FiguregroundError(f"{target} exists; choose another name or allow it to be replaced (overwrite)")
+
+
+def _ahead(frames: Iterator[Frame], film: Film) -> Generator[Frame, None, None]:
+    """Frames that a thread of its own asks for before they are needed: while one is written, others are made."""
+    pixels = max(1, film.picture.width * film.picture.height)
+    pool = ThreadPoolExecutor(1)
+    waiting = deque(pool.submit(next, frames, None) for _ in range(max(1, min(BATCH_SIZE, PIXELS_AHEAD // pixels))))
+    try:
+        while (frame := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, frames, None))
+            yield frame
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _predicted(
@@ -121,7 +142,7 @@ def _predicted(
 def _picture(prediction: Prediction, show: Show, background: Background) -> NDArray[np.uint8]:
     """What is shown of a prediction, (H, W, 3)."""
     if show == "overlay":
-        return np.asarray(prediction.overlay())
+        return lay_over(prediction.image, prediction.mask)
     if show == "cutout":
         return np.asarray(prediction.cutout(background=background))
     return np.repeat(prediction.mask[..., None].astype(np.uint8) * 255, 3, axis=2)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +23,7 @@ from figureground.files import replacing
 from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
-from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, followed, link_latest, read_config
+from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, claimed, followed, link_latest, read_config
 from figureground.training.datamodule import ResumableLoader, kept, loaders, opened
 from figureground.training.history import EpochRow, best_of
 from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
@@ -80,7 +78,7 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
         raise FiguregroundError(f"{folder} is the teacher and would be replaced; choose another --name")
     _refuse_wrong_parts(config)
     bundle = starting_bundle(config)
-    with _claimed(folder):
+    with claimed(folder):
         datasets = _open_datasets(config, progress)
         parts = _parts(config, datasets, bundle)
     _empty_folder(folder, overwrite)
@@ -142,28 +140,6 @@ def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Datase
                 f"{4 * len(taught) * math.prod(preprocessing.size) / 1e9:.1f} GB to spare"
             )
     return train_data, kept(valid_data, config.data, preprocessing, progress)
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The run's folder, made before its data are read, which takes long: another run then takes another name.
-
-    If that fails, a folder that was not there before is gone again.
-    """
-    there = folder.is_dir()
-    try:
-        folder.mkdir(parents=True, exist_ok=there)
-    except OSError as error:
-        if folder.is_dir():
-            raise FiguregroundError(f"{folder} was just taken by another run; choose another --name") from None
-        raise FiguregroundError(f"{folder} cannot be made ({error.strerror}); choose another with --output") from error
-    try:
-        yield
-    except BaseException:
-        if not there:
-            with suppress(OSError):  # the cache may be in it
-                folder.rmdir()
-        raise
 
 
 def _refuse_taken(folder: Path, overwrite: bool) -> None:

@@ -1,0 +1,105 @@
+"""Seconds for a second of film: ``figureground predict`` of a film of 1280×720 at 30 frames a second, and a plain loop.
+
+The film is made here: a walk over the cat of the package. The plain loop reads a frame, predicts it in ONNX Runtime,
+lays the mask over and writes it, one after the other, with PyAV and Pillow, in the codec and quality that ours has.
+They take turns, round after round; the medians of the rounds behind the first count. Below 1 is real time.
+
+    python benchmarks/films.py --json benchmarks/results/films.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import onnxruntime
+from machine import print_table, write_results
+from PIL import Image
+
+from figureground import load
+from figureground.bundle import read_info
+from figureground.prediction.film_writing import QUALITY
+from figureground.prediction.video import SHOWN, predict_video
+from figureground.preprocessing import Preprocessing
+from figureground.pretrained import EXAMPLE, pretrained_bundle
+
+WIDTH, HEIGHT, RATE, ROUNDS = 1280, 720, 30, 3
+PLAIN = "plain loop, overlay"
+
+
+def make_film(path: Path, frames: int) -> None:
+    cat = Image.open(EXAMPLE).convert("RGB").resize((1600, 1100), Image.Resampling.BICUBIC)
+    with av.open(str(path), "w") as film:
+        stream = _stream(film)
+        for number in range(frames):
+            left, top = number % 320, number % 380
+            shown = cat.crop((left, top, left + WIDTH, top + HEIGHT))
+            film.mux(stream.encode(av.VideoFrame.from_image(shown)))
+        film.mux(stream.encode(None))
+
+
+def _stream(film: av.container.OutputContainer) -> av.VideoStream:
+    stream = film.add_stream("libx264", rate=RATE, options=QUALITY["libx264"])
+    stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    return stream
+
+
+def plain_loop(model: Path, source: Path) -> Callable[[Path], None]:
+    """As a user would write it."""
+    session, preprocessing = onnxruntime.InferenceSession(model), Preprocessing.of(read_info(model).preprocessing)
+
+    def run(target: Path) -> None:
+        with av.open(str(source)) as film, av.open(str(target), "w") as output:
+            stream = _stream(output)
+            for frame in film.decode(video=0):
+                picture = frame.to_image()
+                small = picture.resize(preprocessing.size[::-1], Image.Resampling.BILINEAR)
+                (logits,) = session.run(None, {"images": preprocessing.normalise(np.asarray(small)[None])})
+                mask = Image.fromarray(((logits[0, 0] > 0) * 115).astype(np.uint8)).resize(picture.size)
+                picture.paste((255, 0, 0), (0, 0, *picture.size), mask)
+                output.mux(stream.encode(av.VideoFrame.from_image(picture)))
+            output.mux(stream.encode(None))
+
+    return run
+
+
+def ours(model: Path, source: Path, show: str) -> Callable[[Path], None]:
+    segmenter = load(model)
+
+    def run(target: Path) -> None:
+        predict_video(segmenter, source, target, show=show)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=pretrained_bundle("pets"), help="an .onnx file")
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    speeds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        source = Path(place) / "source.mp4"
+        make_film(source, given.seconds * RATE)
+        ways = {PLAIN: plain_loop(given.model, source), **{show: ours(given.model, source, show) for show in SHOWN}}
+        for number in range(ROUNDS + 1):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way(Path(place) / f"{number} {name}.mp4")
+                if number:
+                    speeds.setdefault(name, []).append((time.perf_counter() - start) / given.seconds)
+    factors = {name: statistics.median(values) for name, values in speeds.items()}
+    print_table(("", "seconds for a second of film"), [(name, f"{factor:.2f}") for name, factor in factors.items()])
+    settings = {"size": [HEIGHT, WIDTH], "rate": RATE, "seconds": given.seconds, "engine": load(given.model).engine}
+    write_results(given.json, "films", settings, {"real_time_factor": factors, "rounds": speeds})
+
+
+if __name__ == "__main__":
+    main()
