@@ -161,7 +161,7 @@ def test_the_command_refuses_a_loss(run, spoilt, in_process):
         (["run/model.onnx"], 1, "run/model.onnx is exported already"),
         (["run"], 1, "run/model.onnx exists; choose another name or replace it with --overwrite"),
         (["run", "--overwrite", "--data", "nowhere"], 1, "nowhere: no such folder"),
-        (["run", "-o", "a.engine"], 1, "a.engine: expected a name that ends in .onnx"),
+        (["run", "-o", "a.engine"], 2, "a.engine: expected a name that ends in .onnx"),
         (["run", "--precision", "int4"], 2, "precision 'int4'; expected one of: float32, float16, int8"),
         (["run", "-o", "a.onnx", "--foreground", "both"], 2, "border policy 'both'; expected one of"),
     ],
