@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,7 +180,9 @@ def test_the_demonstration_replaces_nothing(in_process, tmp_path, monkeypatch):
         monkeypatch.setattr(f"figureground.demo.{name}", lambda output, *_: folders.append(output))
     (tmp_path / "demo").mkdir()
     assert in_process("demo", "--output", tmp_path / "demo")[0] == 0
-    assert folders == [tmp_path / "demo-2"] * 2
+    monkeypatch.chdir(tmp_path)
+    assert in_process("demo", "--output", ".")[0] == 0
+    assert folders == [tmp_path / "demo-2"] * 2 + [Path("demo-2")] * 2
 
 
 def test_demo(tmp_path, monkeypatch):
