@@ -175,8 +175,8 @@ def test_other_kinds_are_read_whole(kind, settings, orientation):
     np.testing.assert_array_equal(image, read_image(content))
 
 
-@pytest.mark.parametrize("value", [b"\x01", "", 0, 9], ids=repr)
-def test_an_orientation_that_is_none_is_upright(value):
+@pytest.mark.parametrize("value", [b"\x01", ""], ids=repr)
+def test_an_orientation_that_is_no_number_is_upright(value):
     with Image.open(io.BytesIO(coded(Image.new("RGB", (64, 32)), "JPEG"))) as picture:
         picture.getexif()[0x0112] = value
         assert read_image(picture).shape == (32, 64, 3)

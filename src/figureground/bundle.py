@@ -131,6 +131,16 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights of a ``.safetensors`` bundle by name, without the weights.
+
+    Raises:
+        FiguregroundError: missing, damaged, or another kind of file.
+    """
+    with _open(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
 def _open(path: Path) -> Any:
     """An open safetensors file.
 

@@ -70,7 +70,8 @@ def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[ND
     and width: its decoder can leave out the finest detail, and needs a fraction of the time and memory then.
 
     Where the sides do not divide by that, as those of cameras do, it is a smaller part, or none: pixels must not move.
-    Progressive and lossless files are read whole; of the former hardly any time would be saved.
+    Progressive and lossless files are read whole: the latter must be, and of the former a third would be saved, and as
+    much lost where the whole is needed as well.
 
     Args:
         source: a file, or its bytes.

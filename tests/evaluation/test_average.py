@@ -160,15 +160,27 @@ def test_the_command_scores_the_mean_on_test(tmp_path, in_process):
     for name in ("test.json", "report.html", "model.safetensors"):
         assert (tmp_path / "average" / name).is_file()
     status, _, err = in_process("average", models[0], models[1], "--output", tmp_path, "--name", "a")
-    assert (status, err) == (1, f"error: {tmp_path / 'a'} exists; choose another --name\n")
-    for wrong, message in {
-        (models[0],): "1 model to average",
-        (models[0], "pets"): "is an exported file",
-        (models[0], tmp_path / "none"): "no such model",
-    }.items():
+    assert status == 1
+    assert err.startswith(f"error: {tmp_path / 'a'} exists; choose another --name")
+    for wrong, expected, message in [
+        ([models[0]], 2, "1 model to average"),
+        ([models[0], "pets"], 1, "is an exported file"),
+        ([models[0], tmp_path / "none"], 1, "no such model"),
+    ]:
         status, _, err = in_process("average", *wrong, "--output", tmp_path)
-        assert status in (1, 2)
-        assert message in err
+        assert (status, message in err) == (expected, True)
+
+
+def test_an_interruption_while_the_mean_is_scored_says_what_is_there(tmp_path, in_process, monkeypatch):
+    def interrupted(*given, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("figureground.evaluation.score_run", interrupted)
+    models = [flat(tmp_path, "a", 1), flat(tmp_path, "b", 3)]
+    status, _, err = in_process("average", *models, "--output", tmp_path)
+    assert status == 130
+    assert f"{tmp_path / 'average'} holds the mean, but no score; remove it and give the command again" in err
+    assert not (tmp_path / "latest").is_symlink()
 
 
 def test_data_without_a_split_that_is_needed_leave_nothing(tmp_path, in_process):

@@ -3,7 +3,9 @@ import struct
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +17,7 @@ from figureground.errors import FiguregroundError
 from figureground.prediction import Member, Prediction, Segmenter, film_writing, video
 from figureground.prediction.film_reading import Film, Frame, open_container, open_film, packets
 from figureground.prediction.film_writing import Format
-from figureground.prediction.video import VideoSummary, _ahead, predict_video, smooth
+from figureground.prediction.video import VideoSummary, _ahead, _predicted, _shut, _Stopped, predict_video, smooth
 
 av = pytest.importorskip("av")
 
@@ -243,15 +245,60 @@ def test_an_interruption_leaves_nothing(film, tmp_path):
 
 
 def test_an_interruption_in_the_middle_leaves_nothing(segmenter, film, tmp_path, monkeypatch):
-    def broken_off(self):
-        yield from itertools.islice(frames(self), 12)
-        raise KeyboardInterrupt
+    """In the first thread, where Ctrl-C comes, while the others work."""
+    coded, threads, done = film_writing._coded_colours, threading.active_count(), []
 
-    frames = Film.frames
-    monkeypatch.setattr(Film, "frames", broken_off)
+    def interrupted(*given):
+        done.append(given)
+        if len(done) == 12:
+            raise KeyboardInterrupt
+        return coded(*given)
+
+    monkeypatch.setattr(film_writing, "_coded_colours", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict_video(segmenter, film, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert threading.active_count() == threads
+
+
+def test_further_interruptions_wait_for_the_threads():
+    class Pool(ThreadPoolExecutor):
+        calls = 0
+
+        def shutdown(self, **settings):
+            self.calls += 1
+            if self.calls < 3:
+                raise KeyboardInterrupt
+            super().shutdown(**settings)
+
+    pool = Pool(1)
+    slow = pool.submit(time.sleep, 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        _shut(pool)
+    assert (pool.calls, slow.done()) == (3, True)
+
+
+def test_what_is_stopped_asks_neither_for_frames_nor_for_the_network():
+    class Counted(Brightness):
+        calls = 0
+
+        def logits(self, batch):
+            Counted.calls += 1
+            return super().logits(batch)
+
+    stopped, read = Event(), []
+
+    def frames():
+        for number in range(20):
+            if number == 3:
+                stopped.set()
+            read.append(number)
+            yield Frame(square(number), Fraction(number), Fraction(1))
+
+    segmenter = Segmenter(Member(BundleInfo(), Counted(), "counted"))
+    with pytest.raises(_Stopped):
+        next(_predicted(segmenter, frames(), "mask", (0, 0, 0), 0.0, stopped))
+    assert (read, Counted.calls) == ([0, 1, 2, 3], 0)
 
 
 def test_an_encoder_that_refuses_leaves_nothing(segmenter, film, tmp_path, monkeypatch):
@@ -261,44 +308,62 @@ def test_an_encoder_that_refuses_leaves_nothing(segmenter, film, tmp_path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
-@pytest.mark.parametrize(("height", "most"), [(72, 8), (1024, 4), (4608, 1)])
-def test_frames_are_made_ahead_as_memory_allows(height, most):
-    """Of 2048 pixels a row: eight, four of 2.1 million, one of 9.4 million."""
-    made, threads = [], threading.active_count()
+@pytest.mark.parametrize(("width", "height", "most"), [(2048, 72, 8), (2048, 1024, 4), (2048, 4608, 1), (0, 0, 1)])
+def test_frames_are_made_ahead_as_memory_allows(width, height, most):
+    """By the film's header eight, four of 2.1 million pixels, one of 9.4 million, one where it does not say."""
+    made, threads, pixels = [], threading.active_count(), np.broadcast_to(np.uint8(0), (height or 4608, 2048, 3))
 
-    def numbers():
+    def frames():
         for number in range(20):
             made.append(number)
-            yield number
+            yield Frame(pixels, Fraction(number), Fraction(1))
 
-    ahead = _ahead(numbers(), SimpleNamespace(picture=SimpleNamespace(width=2048, height=height)))
-    assert next(ahead) == 0
-    deadline = time.monotonic() + 10
-    while len(made) < most + 1 and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(0.02)
-    assert len(made) == most + 1
-    assert list(ahead) == list(range(1, 20))
+    with _ahead(frames(), SimpleNamespace(picture=SimpleNamespace(width=width, height=height)), Event()) as ahead:
+        assert next(ahead).time == 0
+        deadline = time.monotonic() + 10
+        while len(made) < most + 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        assert len(made) == most + 1
+        assert [frame.time for frame in ahead] == list(range(1, 20))
     assert threading.active_count() == threads
+
+
+def test_frames_that_grow_are_fewer():
+    """Eight of 8 pixels were under way when one of 9.4 million came; from then on one."""
+    sizes = [(2, 4)] * 9 + [(4608, 2048)] * 11
+    made = []
+
+    def frames():
+        for number, size in enumerate(sizes):
+            made.append(number)
+            yield Frame(np.broadcast_to(np.uint8(0), (*size, 3)), Fraction(number), Fraction(1))
+
+    with _ahead(frames(), SimpleNamespace(picture=SimpleNamespace(width=4, height=2)), Event()) as ahead:
+        for number, _ in enumerate(ahead):
+            time.sleep(0.01)
+            assert len(made) <= number + (2 if number >= 16 else 9)
+    assert len(made) == 20
 
 
 def test_an_error_comes_in_its_place_and_ends_the_threads():
     def frames():
-        yield 1
+        yield Frame(np.zeros((8, 8, 3), np.uint8), Fraction(0), Fraction(1))
         raise FiguregroundError("broken")
 
     threads = threading.active_count()
-    ahead = _ahead(frames(), SimpleNamespace(picture=SimpleNamespace(width=8, height=8)))
-    assert next(ahead) == 1
-    with pytest.raises(FiguregroundError, match="broken"):
-        next(ahead)
+    with _ahead(frames(), SimpleNamespace(picture=SimpleNamespace(width=8, height=8)), Event()) as ahead:
+        assert next(ahead).time == 0
+        with pytest.raises(FiguregroundError, match="broken"):
+            next(ahead)
     assert threading.active_count() == threads
 
 
 def test_no_thread_reads_on_when_writing_fails(segmenter, film, tmp_path, monkeypatch):
-    threads = threading.active_count()
+    threads, kept = threading.active_count(), []
 
     def refuse(path, frames, film):
+        kept.append(frames)  # or its end would close it
         next(frames)
         raise FiguregroundError("disk full")
 
@@ -323,7 +388,7 @@ def test_memory_does_not_grow_with_the_film(segmenter, tmp_path, monkeypatch):
     source = make_film(tmp_path / "in.mp4", [square(index % 20) for index in range(100)])
     assert predict_video(segmenter, source, tmp_path / "out.mp4", smoothing=0.5).frames == 100
     assert len(alive) == 100
-    assert max(alive) <= 2 * 8 + 2  # the batch that was predicted, the one that is gathered, and the past
+    assert max(alive) <= 3 * 8 + 2  # read ahead, of one batch, predicted ahead; the past, and the one that is written
 
 
 def test_a_film_that_is_cut_short_is_done_up_to_there(segmenter, tmp_path, caplog):

@@ -44,8 +44,8 @@ def average(
         typer.echo(f"mean of {', '.join(taken)}")
         try:
             typer.echo(score_run(folder, progress=progress).summary())
-        except KeyboardInterrupt:
-            typer.echo(f"{folder} holds the mean; what was not done: figureground calibrate and evaluate", err=True)
+        except (KeyboardInterrupt, SystemExit):  # SIGTERM's
+            typer.echo(f"{folder} holds the mean, but no score; remove it and give the command again", err=True)
             raise
         link_latest(folder)
     typer.echo(f"{folder}: model.safetensors, report.html, config.yaml, test.json, per_image.csv")

@@ -194,7 +194,8 @@ def demo(
     from figureground.demo import cut_out_example, train_small
     from figureground.runs import free_folder
 
-    output = free_folder(output.parent, output.name) if output.name else free_folder(output, "demo")  # "." is no name
+    named = output.name.strip(".")  # which "." and ".." are not
+    output = free_folder(output.parent, output.name) if named else free_folder(output, "demo")
     cut_out_example(output, typer.echo)
     with needs("train"):
         train_small(output, sys.stderr.isatty(), typer.echo)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
+from figureground.bundle import BundleInfo, read_info, read_shapes, read_tensors, write_bundle
 from figureground.config import DataConfig, plain, require
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError, UsageError
@@ -48,9 +48,9 @@ def average(
             as the best model alone.
     """
     bundles = require_alike(models)
-    valid = open_split(data, "valid")
     if folder.exists():
-        raise FiguregroundError(f"{folder} exists; choose another --name")
+        raise FiguregroundError(f"{folder} exists; choose another --name, or remove what a killed command has left")
+    valid = open_split(data, "valid")
     with claimed(folder):
         chosen = _helping(models, bundles, valid, progress) if choose else range(len(models))
         taken = tuple(models[index] for index in chosen)
@@ -76,10 +76,10 @@ def write_average(bundles: Sequence[Path], folder: Path, data: DataConfig, names
 
 def mean_weights(bundles: Sequence[Path]) -> dict[str, NDArray[Any]]:
     """The mean of each tensor of ``.safetensors`` bundles of one network, in the first's types."""
-    first, *others = (read_tensors(path) for path in bundles)
+    first = read_tensors(bundles[0])
     sums = {name: tensor.astype(np.float64) for name, tensor in first.items()}
-    for tensors in others:
-        for name, tensor in tensors.items():
+    for path in bundles[1:]:  # one at a time in memory
+        for name, tensor in read_tensors(path).items():
             sums[name] += tensor
     return {name: np.asarray(total / len(bundles), first[name].dtype) for name, total in sums.items()}
 
@@ -130,9 +130,9 @@ def require_alike(models: Sequence[str]) -> list[Path]:
     for path in bundles:
         require(path.suffix == ".safetensors", f"{path} is an exported file; expected runs or .safetensors bundles")
     first = bundles[0]
-    info, shapes = read_info(first), _shapes(first)
+    info, shapes = read_info(first), read_shapes(first)
     for path in bundles[1:]:
-        other, found = read_info(path), _shapes(path)
+        other, found = read_info(path), read_shapes(path)
         same = (other.model, other.preprocessing) == (info.model, info.preprocessing)
         require(same, f"{path} is of {_described(other)}, {first} of {_described(info)}; expected the same network")
         differing = sorted(name for name in {*shapes, *found} if shapes.get(name) != found.get(name))
@@ -142,10 +142,6 @@ def require_alike(models: Sequence[str]) -> list[Path]:
             f"differ in shape (such as {next(iter(differing), '')}); make it again from its run",
         )
     return bundles
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    return {name: tensor.shape for name, tensor in read_tensors(path).items()}
 
 
 def _described(info: BundleInfo) -> str:

@@ -204,10 +204,6 @@ def lay_over(
     share = round(256 * opacity)
     levels = np.arange(256) * (256 - share) + np.asarray(colour)[:, None] * share + 128
     table = (levels >> 8).ravel().tolist()
-    laid = np.empty_like(image)
-    height, width = mask.shape
-    for rows in strips(height, width, PIXELS_AT_ONCE):
-        strip = Image.fromarray(image[rows])
-        strip.paste(strip.point(table), (0, 0), Image.fromarray(mask[rows] * np.uint8(255)))
-        laid[rows] = np.asarray(strip)
-    return laid
+    picture = Image.fromarray(image)
+    picture.paste(picture.point(table), (0, 0), Image.fromarray(mask * np.uint8(255)))
+    return np.asarray(picture)

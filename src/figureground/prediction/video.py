@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -87,11 +88,11 @@ def predict_video(
     """
     source, target = Path(source), Path(target)
     _check(source, target, show, smoothing, overwrite)
-    started = time.perf_counter()
+    started, stopped = time.perf_counter(), Event()
     with (
         open_film(source) as film,
-        closing(_ahead(film.frames(), film)) as frames,
-        closing(_ahead(_predicted(segmenter, frames, show, background, smoothing), film)) as pictures,
+        _ahead(film.frames(), film, stopped) as frames,
+        _ahead(_predicted(segmenter, frames, show, background, smoothing, stopped), film, stopped) as pictures,
     ):
         bar = tqdm(pictures, total=film.expected_count, unit="frame", disable=not progress, leave=False)
         height, width = write_film(target, iter(bar), film)
@@ -111,29 +112,72 @@ def _check(source: Path, target: Path, show: str, smoothing: float, overwrite: b
         raise FiguregroundError(f"{target} exists; choose another name or allow it to be replaced (overwrite)")
 
 
-def _ahead(frames: Iterator[Frame], film: Film) -> Generator[Frame, None, None]:
-    """Frames that a thread of its own asks for before they are needed: while one is written, others are made."""
-    pixels = max(1, film.picture.width * film.picture.height)
+@contextmanager
+def _ahead(frames: Iterator[Frame], film: Film, stopped: Event) -> Iterator[Iterator[Frame]]:
+    """Frames that a thread of its own makes before they are needed: while one is written, others are.
+
+    In the end ``stopped`` is set, and the thread has ended: nothing reads a film that is closed.
+    """
     pool = ThreadPoolExecutor(1)
-    waiting = deque(pool.submit(next, frames, None) for _ in range(max(1, min(BATCH_SIZE, PIXELS_AHEAD // pixels))))
     try:
-        while (frame := waiting.popleft().result()) is not None:
-            waiting.append(pool.submit(next, frames, None))
-            yield frame
+        yield _submitted(pool, lambda: None if stopped.is_set() else next(frames, None), film)
     finally:
-        pool.shutdown(cancel_futures=True)
+        stopped.set()
+        _shut(pool)
+
+
+def _submitted(pool: Executor, make: Callable[[], Frame | None], film: Film) -> Iterator[Frame]:
+    """What ``make`` makes until it is none, in order; as many are under way as their size allows."""
+    pixels = film.picture.width * film.picture.height or PIXELS_AHEAD
+    waiting: deque[Future[Frame | None]] = deque()
+
+    def fill() -> None:
+        while len(waiting) < max(1, min(BATCH_SIZE, PIXELS_AHEAD // pixels)):
+            waiting.append(pool.submit(make))
+
+    fill()
+    while (frame := waiting.popleft().result()) is not None:
+        pixels = frame.image.shape[0] * frame.image.shape[1]
+        fill()
+        yield frame
+
+
+def _shut(pool: Executor) -> None:
+    """Wait for a pool's thread, also if Ctrl-C comes meanwhile, which is passed on afterwards."""
+    interruption: BaseException | None = None
+    while True:
+        try:
+            pool.shutdown(cancel_futures=True)
+            break
+        except (KeyboardInterrupt, SystemExit) as another:
+            interruption = another
+    if interruption is not None:
+        raise interruption
+
+
+class _Stopped(Exception):
+    """Nobody waits for what is being made."""
 
 
 def _predicted(
-    segmenter: Segmenter, frames: Iterator[Frame], show: Show, background: Background, smoothing: float
+    segmenter: Segmenter,
+    frames: Iterator[Frame],
+    show: Show,
+    background: Background,
+    smoothing: float,
+    stopped: Event,
 ) -> Iterator[Frame]:
     """Each frame with its image replaced by what is to be shown."""
     waiting: deque[Frame] = deque()  # those of one batch
 
     def images() -> Iterator[NDArray[np.uint8]]:
         for frame in frames:
+            if stopped.is_set():
+                break
             waiting.append(frame)
             yield frame.image
+        if stopped.is_set():  # the network need not look at those that were gathered
+            raise _Stopped
 
     for prediction in smooth(segmenter.predict(images()), smoothing):
         yield replace(waiting.popleft(), image=_picture(prediction, show, background))
