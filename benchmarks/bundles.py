@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, ModelConfig
@@ -57,6 +59,20 @@ def untrained_bundle(name: str, folder: Path) -> Path:
     path = folder / f"{name}.safetensors"
     write_bundle(path, {key: value.numpy() for key, value in network.state_dict().items()}, BundleInfo(settings))
     return path
+
+
+def plain_session(model: Path) -> Callable[[Image.Image], NDArray[np.bool_]]:
+    """From a photograph to its mask (h, w) at the network's size, as a user of ONNX Runtime would write it."""
+    import onnxruntime
+
+    session, preprocessing = onnxruntime.InferenceSession(model), Preprocessing.of(read_info(model).preprocessing)
+
+    def predict(photo: Image.Image) -> NDArray[np.bool_]:
+        small = photo.resize(preprocessing.size[::-1], Image.Resampling.BILINEAR)
+        (logits,) = session.run(None, {"images": preprocessing.normalise(np.asarray(small)[None])})
+        return logits[0, 0] > 0
+
+    return predict
 
 
 def plain_network(bundle: Path) -> torch.nn.Module:

@@ -12,21 +12,18 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
-import onnxruntime
-from machine import print_table, write_results
+from bundles import plain_session
+from machine import in_turns, print_table, write_results
 from PIL import Image
 
 from figureground import load
-from figureground.bundle import read_info
 from figureground.prediction.film_writing import QUALITY
 from figureground.prediction.video import SHOWN, predict_video
-from figureground.preprocessing import Preprocessing
 from figureground.pretrained import EXAMPLE, pretrained_bundle
 
 WIDTH, HEIGHT, RATE, ROUNDS = 1280, 720, 30, 3
@@ -53,16 +50,14 @@ def _stream(film: av.container.OutputContainer) -> av.VideoStream:
 
 def plain_loop(model: Path, source: Path) -> Callable[[Path], None]:
     """As a user would write it."""
-    session, preprocessing = onnxruntime.InferenceSession(model), Preprocessing.of(read_info(model).preprocessing)
+    predict = plain_session(model)
 
     def run(target: Path) -> None:
-        with av.open(str(source)) as film, av.open(str(target), "w") as output:
+        with av.open(str(source)) as film, av.open(f"{target}.mp4", "w") as output:
             stream = _stream(output)
             for frame in film.decode(video=0):
                 picture = frame.to_image()
-                small = picture.resize(preprocessing.size[::-1], Image.Resampling.BILINEAR)
-                (logits,) = session.run(None, {"images": preprocessing.normalise(np.asarray(small)[None])})
-                mask = Image.fromarray(((logits[0, 0] > 0) * 115).astype(np.uint8)).resize(picture.size)
+                mask = Image.fromarray(predict(picture) * np.uint8(115)).resize(picture.size)
                 picture.paste((255, 0, 0), (0, 0, *picture.size), mask)
                 output.mux(stream.encode(av.VideoFrame.from_image(picture)))
             output.mux(stream.encode(None))
@@ -74,7 +69,7 @@ def ours(model: Path, engine: str, source: Path, show: str) -> Callable[[Path], 
     segmenter = load(model, engine=engine)
 
     def run(target: Path) -> None:
-        predict_video(segmenter, source, target, show=show)
+        predict_video(segmenter, source, target.with_name(f"{target.name}.mp4"), show=show)
 
     return run
 
@@ -85,7 +80,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    speeds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "source.mp4"
         make_film(source, given.seconds * RATE)
@@ -93,12 +87,8 @@ def main() -> None:
             PLAIN: plain_loop(given.model, source),
             **{f"{show}, {engine}": ours(given.model, engine, source, show) for engine in ENGINES for show in SHOWN},
         }
-        for number in range(ROUNDS + 1):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                way(Path(place) / f"{number} {name}.mp4")
-                if number:
-                    speeds.setdefault(name, []).append((time.perf_counter() - start) / given.seconds)
+        seconds = in_turns(ways, ROUNDS, Path(place))
+    speeds = {name: [each / given.seconds for each in rounds] for name, rounds in seconds.items()}
     factors = {name: statistics.median(values) for name, values in speeds.items()}
     print_table(("", "seconds for a second of film"), [(name, f"{factor:.2f}") for name, factor in factors.items()])
     settings = {"size": [HEIGHT, WIDTH], "rate": RATE, "seconds": given.seconds}

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
-from machine import print_table, write_results
+from bundles import plain_session
+from machine import in_turns, print_table, write_results
 from PIL import Image
 
 from figureground import Segmenter, load, open_dataset
-from figureground.bundle import read_info
 from figureground.data.dataset import Sample
 from figureground.evaluation.statistics import bootstrap_mean
 from figureground.labels import FIGURE
@@ -33,7 +32,6 @@ from figureground.prediction.batch import predict_files
 from figureground.prediction.jobs import find_jobs
 from figureground.prediction.photo import read_photo
 from figureground.prediction.shelf import Shelf
-from figureground.preprocessing import Preprocessing
 from figureground.pretrained import pretrained_bundle
 
 LONGEST, SIDES = 4000, 16  # pixels; cameras' sides are multiples
@@ -57,15 +55,13 @@ def enlarged(sample: Sample, seed: int) -> tuple[Image.Image, Image.Image]:
 
 def plain_loop(model: Path, photos: list[Path]) -> Callable[[Path], None]:
     """As a user would write it."""
-    session, preprocessing = onnxruntime.InferenceSession(model), Preprocessing.of(read_info(model).preprocessing)
+    predict = plain_session(model)
 
     def run(folder: Path) -> None:
         folder.mkdir()
         for path in photos:
             photo = Image.open(path).convert("RGB")
-            small = photo.resize(preprocessing.size[::-1], Image.Resampling.BILINEAR)
-            (logits,) = session.run(None, {"images": preprocessing.normalise(np.asarray(small)[None])})
-            mask = Image.fromarray(((logits[0, 0] > 0) * 255).astype(np.uint8))
+            mask = Image.fromarray(predict(photo) * np.uint8(255))
             mask.resize(photo.size, Image.Resampling.NEAREST).save(folder / f"{path.stem}.png")
 
     return run
@@ -105,13 +101,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     segmenter = load(given.model, photos=len(photos), engine=given.engine)
     least = {WHOLE: LARGER_THAN_ANY, REDUCED: segmenter.least_size}
     ways = {PLAIN: plain_loop(given.model, photos), **{way: ours(segmenter, photos, least[way]) for way in least}}
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(given.rounds + 1):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way(folder / f"{name} {number}")
-            if number:
-                speeds[name].append(len(photos) / (time.perf_counter() - start))
+    seconds = in_turns(ways, given.rounds, folder)
+    speeds = {name: [len(photos) / each for each in rounds] for name, rounds in seconds.items()}
     figures = []
     for truth in truths:
         whole, reduced, true = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -46,6 +47,21 @@ def cpu_info(key: str) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
+
+
+def in_turns(ways: Mapping[str, Callable[[Path], object]], rounds: int, place: Path) -> dict[str, list[float]]:
+    """Seconds of each way, round after round; the round before, which warms up, does not count.
+
+    A way is given the path of its results, without a suffix, in ``place``: its name and the round, 0 for the first.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way(place / f"{name} {number}")
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -87,14 +87,14 @@ def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[ND
 
     def reduce(picture: Image.Image) -> None:
         nonlocal part
+        if picture.info.get("progressive"):
+            return
         lowest = least if _orientation(picture) in LYING else least[::-1]
-        for wanted in () if picture.info.get("progressive") else REDUCTIONS:
-            fits = all(
-                side % wanted == 0 and side // wanted >= low for side, low in zip(picture.size, lowest, strict=True)
-            )
-            if fits and picture.draft(None, (picture.width // wanted, picture.height // wanted)):
-                part = wanted
-                return
+        sides = list(zip(picture.size, lowest, strict=True))
+        fitting = (p for p in REDUCTIONS if all(side % p == 0 and side // p >= low for side, low in sides))
+        wanted = next(fitting, 1)
+        if wanted > 1 and picture.draft(None, (picture.width // wanted, picture.height // wanted)):  # JPEG alone can
+            part = wanted
 
     try:
         with _decoding(source, reduce) as picture:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from figureground.cli.common import MaskThresholdOption, app, data_of, needs
+from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs
 
 
 @app.command()
@@ -18,7 +18,7 @@ def average(
         bool, typer.Option("--all", help="Take all, instead of those that have more Dice on valid together.")
     ] = False,
     data: Annotated[str | None, typer.Option(help="Whose valid split decides (default: the first run's).")] = None,
-    foreground: Annotated[str | None, typer.Option(help="What a trimap's border counts as.")] = None,
+    foreground: RunForegroundOption = None,
     mask_threshold: MaskThresholdOption = None,
     output: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     name: Annotated[str, typer.Option(help="Of the new run (default: a free one).")] = "",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from figureground.cli.common import MaskThresholdOption, app, data_of, needs, refuse_existing
+from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs, refuse_existing
 from figureground.errors import FiguregroundError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def calibrate(
         bool, typer.Option("--post-processing", help="Also choose a clean-up of the masks.")
     ] = False,
     data: Annotated[str | None, typer.Option(help="Whose valid split it is fitted on (default: the run's).")] = None,
-    foreground: Annotated[str | None, typer.Option(help="What a trimap's border counts as.")] = None,
+    foreground: RunForegroundOption = None,
     mask_threshold: MaskThresholdOption = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all thresholds' figures here.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON file.")] = False,

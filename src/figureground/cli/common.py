@@ -31,6 +31,8 @@ DataOption = Annotated[
 ForegroundOption = Annotated[
     str, typer.Option(help="What a trimap's border counts as: foreground, background or ignore.")
 ]
+RunForegroundOption = Annotated[str | None, typer.Option(help="What a trimap's border counts as.")]
+"""Of commands that otherwise take the run's."""
 MaskThresholdOption = Annotated[
     int | None, typer.Option(help="Masks with more than two values: this one and above is figure.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from figureground.cli.common import MaskThresholdOption, app, data_of, needs, refuse_existing
+from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs, refuse_existing
 
 
 @app.command()
@@ -19,7 +19,7 @@ def export(
     data: Annotated[
         str | None, typer.Option(help="What it is compared and calibrated on (default: the run's data).")
     ] = None,
-    foreground: Annotated[str | None, typer.Option(help="What a trimap's border counts as.")] = None,
+    foreground: RunForegroundOption = None,
     mask_threshold: MaskThresholdOption = None,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Write it even if the Dice falls.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,

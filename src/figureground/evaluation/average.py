@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from figureground.bundle import BundleInfo, read_info, read_shapes, read_tensors, write_bundle
 from figureground.config import DataConfig, plain, require
 from figureground.data import Dataset
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import FiguregroundError
+from figureground.evaluation.compare import require_several
 from figureground.evaluation.evaluate import evaluate
 from figureground.evaluation.run import open_split
 from figureground.files import UNSPEAKABLE, replacing
@@ -123,10 +124,7 @@ def require_alike(models: Sequence[str]) -> list[Path]:
         FiguregroundError: fewer than two models, one given twice, another network or size, or an exported file.
     """
     bundles = [bundle_path(model) for model in models]
-    if len(bundles) < 2:
-        raise UsageError(f"{len(bundles)} model to average; expected two or more")
-    if len({path.resolve() for path in bundles}) < len(bundles):
-        raise UsageError(f"a model is given twice: {', '.join(map(str, bundles))}; expected different ones")
+    require_several(bundles, "average")
     for path in bundles:
         require(path.suffix == ".safetensors", f"{path} is an exported file; expected runs or .safetensors bundles")
     first = bundles[0]

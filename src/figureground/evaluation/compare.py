@@ -205,10 +205,15 @@ def require_comparable(models: Sequence[str], metric: str) -> None:
     """Refuse what cannot be compared, before anything is evaluated; see ``compare``."""
     if metric not in METRICS:
         raise UsageError(f"there is no metric {metric!r}; expected one of: {', '.join(METRICS)}")
+    require_several(models, "compare")
+
+
+def require_several(models: Sequence[str | Path], purpose: str) -> None:
+    """Refuse less than two models, and one that is given twice; ``purpose`` is what they are for, a verb."""
     if len(models) < 2:
-        raise UsageError(f"{len(models)} model to compare; expected two or more")
+        raise UsageError(f"{len(models)} model to {purpose}; expected two or more")
     if len({Path(model).resolve() for model in models}) < len(models):
-        raise UsageError(f"a model is given twice: {', '.join(models)}; expected different ones")
+        raise UsageError(f"a model is given twice: {', '.join(map(str, models))}; expected different ones")
 
 
 def _configuration(model: str) -> str:

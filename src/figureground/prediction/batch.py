@@ -95,10 +95,10 @@ def predict_files(
     pools = [readers]
     try:
         if least is None:
-            segmenter = segmenter if isinstance(segmenter, Segmenter) else segmenter()
+            segmenter = _loaded(segmenter)
             least = segmenter.least_size
         read = _Ahead(readers, lambda job: _read(job, shelf, overwrite, least), jobs)
-        loaded = segmenter if isinstance(segmenter, Segmenter) else segmenter()
+        loaded = _loaded(segmenter)
         shelf.open(jobs, overwrite)
         work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
         workers = ThreadPoolExecutor(loaded.lanes + 1)  # one more: the network never waits for a picture to be written
@@ -115,6 +115,10 @@ def predict_files(
         for pool in pools:
             pool.shutdown(cancel_futures=True)
         shelf.close()
+
+
+def _loaded(segmenter: Segmenter | Callable[[], Segmenter]) -> Segmenter:
+    return segmenter if isinstance(segmenter, Segmenter) else segmenter()
 
 
 @dataclass(frozen=True)
