@@ -11,12 +11,14 @@ FULL = [
     ("resnet34_unet", {}, 33_867_649),
     ("compact_fpn", {}, 4_729_817),
     ("compact_fpn", {"blocks": [1, 2, 3, 6, 3]}, 6_833_369),
+    ("compact_fpn", {"head_stride": 4, "subpixel": True}, 4_725_064),
 ]
 CASES = [
     ("unet", {"base_width": 8}),
     ("resnet34_unet", {}),
     ("compact_fpn", {}),
     ("compact_fpn", {"widths": [8, 16, 24, 32, 40], "pyramid_widths": [24, 16, 12, 8, 8], "head_stride": 4}),
+    ("compact_fpn", {"widths": [8, 16, 24, 32, 40], "head_stride": 4, "subpixel": True}),
 ]
 SIZES = [(33, 47), (250, 333), (256, 256), (32, 32)]
 
@@ -113,6 +115,7 @@ def test_imagenet_weights_without_a_network(monkeypatch):
         ("compact_fpn", {"blocks": [1, 2, 3, 0, 2]}, "blocks is .* expected 5 whole numbers above 0"),
         ("compact_fpn", {"pyramid_widths": [128, 96, 64.0, 48, 32]}, "pyramid_widths is .* expected 5 whole numbers"),
         ("compact_fpn", {"head_stride": 8}, r"head_stride is 8; expected one of: \(2, 4\)"),
+        ("compact_fpn", {"subpixel": "no"}, "subpixel is 'no'; expected true or false"),
         ("vnet", {}, "no model 'vnet'; expected one of: unet, resnet34_unet, compact_fpn"),
         ("unet", {"width": 3}, "model 'unet' has no argument width; it has: base_width"),
     ],

@@ -18,7 +18,7 @@ from figureground.data import Dataset
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import open_split
 from figureground.export import gate
-from figureground.export.onnx import store_in_float16, to_onnx, write_info
+from figureground.export.onnx import store_in_float16, to_onnx, untranspose, write_info
 from figureground.export.quantize import quantize
 from figureground.files import replacing
 from figureground.prediction import Member, open_member
@@ -100,6 +100,8 @@ def _convert(reference: Member, path: Path, precision: Precision, data: DataConf
     """Write the graph, without metadata."""
     assert isinstance(reference.engine, TorchEngine)  # what runs a .safetensors bundle
     network = copy.deepcopy(reference.engine.network)  # the reference stays where it is, and in its memory format
+    if precision == "int8":
+        untranspose(network)
     to_onnx(network.cpu(), reference.preprocessing.size, path)
     if precision == "float16":
         store_in_float16(path)

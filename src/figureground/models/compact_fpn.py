@@ -23,8 +23,11 @@ class CompactFPN(nn.Module):
     Args:
         widths: channels of the five stages.
         pyramid_widths: channels of the pathway at strides 32, 16, 8, 4 and 2.
-        head_stride: where the pathway ends, 2 or 4; its logits are enlarged bilinearly from there.
+        head_stride: where the pathway ends, 2 or 4.
         blocks: residual blocks of the five stages.
+        subpixel: whether the head gives a logit for each of the ``head_stride`` × ``head_stride`` pixels of a place
+            (Shi et al., "Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016), or one for all of them, and
+            these are enlarged bilinearly.
 
     Input (B, 3, H, W) float with H, W >= 32; output (B, 1, H, W) logits.
     """
@@ -35,6 +38,7 @@ class CompactFPN(nn.Module):
         pyramid_widths: tuple[int, ...] = (128, 96, 64, 48, 32),
         head_stride: int = 2,
         blocks: tuple[int, ...] = (1, 2, 3, 4, 2),
+        subpixel: bool = False,
     ) -> None:
         super().__init__()
         for name, each in {"widths": widths, "pyramid_widths": pyramid_widths, "blocks": blocks}.items():
@@ -44,6 +48,8 @@ class CompactFPN(nn.Module):
                 )
         if head_stride not in HEAD_STRIDES:
             raise UsageError(f"head_stride is {head_stride!r}; expected one of: {HEAD_STRIDES}")
+        if not isinstance(subpixel, bool):
+            raise UsageError(f"subpixel is {subpixel!r}; expected true or false")
         ends = len(widths) if head_stride == 2 else len(widths) - 1
         self.stem = ConvolutionBN(3, widths[0], kernel_size=3, stride=2)
         self.stages = nn.ModuleList(
@@ -59,7 +65,12 @@ class CompactFPN(nn.Module):
                 for channels, skip in zip(pairwise(pyramid_widths[:ends]), widths[-2::-1], strict=False)
             ]
         )
-        self.head = nn.Conv2d(pyramid_widths[ends - 1], 1, kernel_size=1)
+        last = pyramid_widths[ends - 1]
+        self.head: nn.Module = nn.Conv2d(last, 1, kernel_size=1)
+        self.enlarge: nn.Module = nn.Upsample(scale_factor=head_stride, mode="bilinear")
+        if subpixel:
+            self.head = nn.Conv2d(last, head_stride**2, kernel_size=3, padding=1)
+            self.enlarge = nn.PixelShuffle(head_stride)
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,8 +83,7 @@ class CompactFPN(nn.Module):
         x = self.top(features.pop())  # (B, 128, H/32, W/32)
         for block in self.pathway:
             x = block(x, features.pop())  # up to (B, 32, H/2, W/2)
-        scale = -(-height // 32) * 32 // x.shape[-2]
-        logits = functional.interpolate(self.head(x), scale_factor=float(scale), mode="bilinear")  # (B, 1, H, W)
+        logits: Tensor = self.enlarge(self.head(x))  # (B, 1, H, W)
         return logits[..., :height, :width]
 
 
