@@ -4,99 +4,58 @@
 
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
-1. train the recipe ``pets`` with ``--seed``, then ``pets_finish`` three times, each from the weights before and with
-   the next seed: as it is, gentler, and with a deeper network, whose new blocks do nothing at first; four runs, as
-   ``figureground train`` makes them. From the mean of the weights of the last two, train six branches at full size,
-   which differ by their seeds alone, and take the mean of that start and the best of them: as many as help on valid
-   and leave the sofa behind the cat of the package's example alone;
+1. train (``pets_parts.py``) the recipe ``pets`` with ``--seed``, then three times ``pets_finish``, from the weights
+   before and with the next seed: as it is, gentler, and with a deeper network, whose new blocks do nothing at first;
+   four runs, as ``figureground train`` makes them. From the mean of the weights of the last two, train six branches at
+   full size, which differ by their seeds alone. Leave the new blocks out again, which have learned nothing, and take
+   the mean of that start and the best of the branches: as many as help on valid and leave the sofa behind the cat of
+   the package's example alone;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
 5. time the network alone, one image at a time, and look at pictures without a pet.
 
-``--parts`` stops after so many of the runs; the branches are the fifth part. On a GPU, which one of them does not fill,
-as many processes with ``--branch`` train them at once, after ``--parts 4``; the command without it goes on from there.
-``--install`` puts the file into the package, unless the Dice of its network on valid is below that of the file that is
-there, or that on test below what may be shipped. Choices are made on valid and on that picture; test is scored at the
-end.
+``--parts`` stops after so many of the runs; the branches are the fifth part. On a GPU, which one of them does not
+fill, as many processes with ``--branch`` train them at once, after ``--parts 4``; the command without it goes on from
+there. ``--parts 6`` cuts a lighter network out of the highest of the means (``lighter.py``) and trains it; it is not in
+the box. ``--install`` puts the file into the package, unless the Dice of its network on valid is below that of the file
+that is there, or that on test below what may be shipped. Choices are made on valid and on that picture; test is scored
+at the end.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import logging
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from machine import print_table, write_results
+from pets_parts import BRANCHED, BRANCHES, LIGHTENED, rows_of, trained, valid_dice
 from skimage import data as pictures
 
-from figureground.bundle import read_info, read_tensors, write_bundle
-from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, read_settings
+from figureground.bundle import read_info
+from figureground.config import DataConfig
 from figureground.data import open_dataset
-from figureground.evaluation import evaluate, score_run, write_average, write_json
+from figureground.evaluation import evaluate, score_run, write_json
 from figureground.export import export
 from figureground.export.onnx import write_info
-from figureground.models import create_model
 from figureground.prediction import load
 from figureground.prediction.engines import ENGINES
-from figureground.pretrained import EXAMPLE, pretrained_bundle
-from figureground.runs import BUNDLE_IN_RUN, bundle_path
-from figureground.training import resume, train
+from figureground.pretrained import pretrained_bundle
 
 LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0)"
 TIMED = 100
-CAT_ENDS, MOST_BEYOND = 400, 0.03  # the column of the example, and the share of the mask right of it
 LOWEST_DICE, MOST_MEGABYTES = 0.920, 8  # of what may go into the package
 NAME = {"model": "pets"}  # in the figures, in the place of a path
-THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
-DEEPER = {"arguments": {"blocks": [1, 2, 3, 6, 3]}}
-FOURTH = {
-    "model": DEEPER, "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08, "copy_paste": 0.25,
-    "phases": [{"until": 0.79, "size": 192}],
-}  # fmt: skip
-FIFTH = {"model": DEEPER, "epochs": 29, "batch_size": 32, "learning_rate": 1e-3, "copy_paste": 0.2, "phases": []}
-BRANCHES, FIRST_SEED = 6, 11  # of the branches, counted from ``--seed``
-RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
-    ("", "pets", {}),
-    ("-finish", "pets_finish", {}),
-    ("-third", "pets_finish", THIRD),
-    ("-deeper", "pets_finish", FOURTH),
-)
 log = logging.getLogger("train_pets")
-
-
-def settings_of(given: argparse.Namespace, recipe: str, changes: dict[str, Any]) -> TrainConfig:
-    """A recipe with what the command line changes."""
-    if given.epochs:
-        changes = {**changes, "epochs": given.epochs}
-    return parse(TrainConfig, merge(read_settings(recipe), {"data": {"source": str(given.data)}, **changes}))
-
-
-def trained(given: argparse.Namespace) -> tuple[list[Path], Path]:
-    """Stage 1: the runs' folders, and the one that holds the model."""
-    folders: list[Path] = []
-    for place, (suffix, recipe, changes) in enumerate(RUNS[: given.parts]):
-        start = folders[-1] if folders else None
-        folders.append(run(given, suffix, recipe, {**changes, "seed": given.seed + place}, start))
-    final = folders[-1]
-    if given.parts > len(RUNS):
-        mean, *branches = branched(given, folders[-2], folders[-1])
-        if given.branch:
-            return branches, branches[0]
-        final = folder_of(given, "-soup")
-        mix(given, mean, branches, final)
-        folders += branches
-    return folders, final
 
 
 def scored(folder: Path) -> dict[str, Any]:
@@ -105,96 +64,6 @@ def scored(folder: Path) -> dict[str, Any]:
         log.info(score_run(folder).summary())
     figures: dict[str, Any] = json.loads((folder / "test.json").read_text())
     return figures
-
-
-def folder_of(given: argparse.Namespace, suffix: str) -> Path:
-    output: Path = given.output
-    return output.with_name(f"{output.name}{given.seed}{suffix}")
-
-
-def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, Any], start: Path | None) -> Path:
-    """Train, go on, or leave what is done; the folder."""
-    config, folder = settings_of(given, recipe, changes), folder_of(given, suffix)
-    if len(rows_of(folder / "metrics.csv")) < config.epochs:
-        if start:
-            config = replace(config, start_from=str(starting(start, config.model, folder, given.seed)))
-        resumable = (folder / "last.ckpt").is_file()
-        if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
-            raise SystemExit("interrupted; the same command again goes on")
-    return folder
-
-
-def branched(given: argparse.Namespace, before: Path, last: Path) -> list[Path]:
-    """The mean of the third run and the fourth, whose network is deeper, and the branches that start from it."""
-    mean = folder_of(given, "-mean")
-    if not (mean / BUNDLE_IN_RUN).is_file():
-        deeper = starting(before, read_info(bundle_path(last)).model, last, given.seed)
-        write_average([bundle_path(last), bundle_path(deeper)], mean, DataConfig(str(given.data)))
-    branches = [
-        run(given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean)
-        for number in ([given.branch] if given.branch else range(1, BRANCHES + 1))
-    ]
-    return [mean, *branches]
-
-
-def mix(given: argparse.Namespace, start: Path, branches: Sequence[Path], folder: Path) -> None:
-    """In ``folder`` a model of the mean of weights (Wortsman et al., "Model soups", ICML 2022).
-
-    That works where all were trained on from the same weights: their errors differ, and between them the loss stays
-    low. The branches are added to the start in the order of the valid Dice of their last epochs (that of the best ones,
-    which are kept, is luck as well), and as many of them as give the highest, of the mixtures that leave the sofa
-    behind the example's cat alone.
-    """
-    if (folder / BUNDLE_IN_RUN).is_file():
-        return
-    data, valid = DataConfig(str(given.data)), open_dataset(str(given.data), "valid")
-    ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
-    bundles = [bundle_path(model) for model in (start, *ranked)]
-    trial = folder_of(given, "-trial")  # an interruption must not leave one in the place of the chosen
-    mixtures = []
-    for count in range(1, len(ranked) + 1):
-        write_average(bundles[: count + 1], trial, data)
-        model = load(trial / BUNDLE_IN_RUN)
-        mask = model.predict(EXAMPLE).mask
-        beyond = mask[:, CAT_ENDS:].sum() / mask.sum()
-        dice = evaluate(model, valid).to_json()["dice"]["mean"]
-        mixtures.append((beyond < MOST_BEYOND, dice, count))
-        log.info("start and the best %d: valid Dice %.5f, %.1f%% beyond the cat", count, dice, 100 * beyond)
-    *_, count = max(mixtures)
-    write_average(bundles[: count + 1], folder, data)
-
-
-def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
-    """What a run starts from: the run before, or, where its network is deeper, a bundle beside ``folder``.
-
-    It answers as the run before does: the last batch norm of each new residual block begins with scale 0, so that it
-    adds nothing at first (Goyal et al., "Accurate, Large Minibatch SGD", 2017; Chen et al., "Net2Net", ICLR 2016).
-    """
-    info = read_info(bundle_path(before))
-    if info.model == model:
-        return before
-    torch.manual_seed(seed)
-    known, weights = read_tensors(bundle_path(before)), create_model(model.name, model.arguments).state_dict()
-    for name, tensor in weights.items():
-        if name in known:
-            weights[name] = torch.from_numpy(known[name])
-        elif name.endswith("bn2.weight"):
-            weights[name] = torch.zeros_like(tensor)
-    path = folder.with_name(f"{folder.name}-start.safetensors")
-    write_bundle(path, {name: tensor.numpy() for name, tensor in weights.items()}, replace(info, model=model))
-    return path
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def valid_dice(folder: Path) -> list[float]:
-    """Of a run's epochs."""
-    return [float(row["valid_dice"]) for row in rows_of(folder / "metrics.csv")]
 
 
 def exported(folder: Path, data: DataConfig) -> Path:
@@ -249,14 +118,14 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
-def measured(given: argparse.Namespace, runs: list[Path], model: Path) -> dict[str, Any]:
+def measured(given: argparse.Namespace, runs: dict[str, Path], model: Path) -> dict[str, Any]:
     """Stages 4 and 5."""
     info, folder = read_info(model), model.parent
-    rows = [row for run in runs for row in rows_of(run / "metrics.csv")]
+    rows = [row for run in runs.values() for row in rows_of(run / "metrics.csv")]
     results = {
         "epochs": len(rows),
         "hours": sum(float(row["seconds"]) for row in rows) / 3600,
-        "valid_dice": [max(valid_dice(run)) for run in runs],
+        "valid_dice": {part: max(valid_dice(run)) for part, run in runs.items()},
         "float32": scored(folder) | NAME,
         "int8": info.scores["test"],
         "gate": info.export["gate"],
@@ -265,10 +134,11 @@ def measured(given: argparse.Namespace, runs: list[Path], model: Path) -> dict[s
         "without_pets": looked_at(model),
     }
     if given.spread:
-        results["branches"] = [
-            {"valid_dice": valid_dice(run), **{key: scored(run)[key] for key in ("n", "dice")}}
-            for run in runs[len(RUNS) :]
-        ]
+        results["branches"] = {
+            part: {"valid_dice": valid_dice(run), **{key: scored(run)[key] for key in ("n", "dice")}}
+            for part, run in runs.items()
+            if "-" in part
+        }
     if given.native:
         dataset = open_dataset(given.native, "test")
         results["native"] = kept(folder / "native.json", lambda: evaluate(load(model), dataset).to_json()) | NAME
@@ -301,7 +171,7 @@ def main() -> None:
     parser.add_argument("--native", type=Path, help="one with photographs at their own size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--parts", type=int, choices=range(1, len(RUNS) + 2), default=len(RUNS) + 1, help="how many of the parts"
+        "--parts", type=int, choices=range(1, LIGHTENED + 1), default=BRANCHED, help="how many of the parts"
     )
     parser.add_argument(
         "--branch", type=int, choices=range(1, BRANCHES + 1), help="train this one and end: several at once on a GPU"
@@ -312,8 +182,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="a folder for figures and curves")
     parser.add_argument("--install", action="store_true", help="put the file into the package")
     given = parser.parse_args()
-    if given.branch and given.parts <= len(RUNS):
-        parser.error("--branch is one of the last part; leave out --parts")
+    if given.branch and given.parts < BRANCHED:
+        parser.error(f"--branch is one of the fifth part; leave out --parts {given.parts}")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("figureground").setLevel(logging.INFO)  # not what the exporter says of every node
     log.setLevel(logging.INFO)
@@ -332,9 +202,7 @@ def main() -> None:
     if given.results:
         name, settings = f"pets-seed{given.seed}", {"seed": given.seed, "parts": given.parts}
         write_results(given.results / f"{name}-parts{given.parts}.json", "train_pets", settings, results)
-        for place, folder in enumerate(runs, start=1):
-            branch = place - len(RUNS)
-            part = f"part{place}" if branch <= 0 else f"part{len(RUNS) + 1}-branch{branch}"
+        for part, folder in runs.items():
             shutil.copy(folder / "history.png", given.results / f"{name}-{part}-history.png")
             shutil.copy(folder / "metrics.csv", given.results / f"{name}-{part}-metrics.csv")
     if given.install:

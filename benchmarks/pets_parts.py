@@ -1,0 +1,191 @@
+"""How the model in the box is trained: the parts that ``train_pets.py`` runs, each a run or several."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lighter import LIGHTER, write_lighter
+
+from figureground.bundle import read_info, read_tensors, write_bundle
+from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, read_settings
+from figureground.data import open_dataset
+from figureground.evaluation import evaluate, write_average
+from figureground.models import create_model
+from figureground.prediction import Segmenter, load
+from figureground.pretrained import EXAMPLE
+from figureground.runs import BUNDLE_IN_RUN, bundle_path
+from figureground.training import resume, train
+
+THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
+USUAL = ModelConfig("compact_fpn")
+DEEPER = {"arguments": {"blocks": [1, 2, 3, 6, 3]}}
+FOURTH = {
+    "model": DEEPER, "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08, "copy_paste": 0.25,
+    "phases": [{"until": 0.79, "size": 192}],
+}  # fmt: skip
+FIFTH = {"model": DEEPER, "epochs": 29, "batch_size": 32, "learning_rate": 1e-3, "copy_paste": 0.2, "phases": []}
+SIXTH = {
+    "model": {"arguments": LIGHTER}, "epochs": 9, "learning_rate": 1.5e-4, "copy_paste": 0.2, "phases": [],
+}  # fmt: skip
+BRANCHES, FIRST_SEED, LIGHTER_SEED = 6, 11, 22  # the seeds counted from ``--seed``
+CAT_ENDS, MOST_BEYOND = 400, 0.03  # the column of the example, and the share of the mask right of it
+BRANCHED, LIGHTENED = 5, 6  # the numbers of the parts that are no single run
+RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
+    ("", "pets", {}),
+    ("-finish", "pets_finish", {}),
+    ("-third", "pets_finish", THIRD),
+    ("-deeper", "pets_finish", FOURTH),
+)
+log = logging.getLogger("train_pets")
+
+
+def settings_of(given: argparse.Namespace, recipe: str, changes: dict[str, Any]) -> TrainConfig:
+    """A recipe with what the command line changes."""
+    if given.epochs:
+        changes = {**changes, "epochs": given.epochs}
+    return parse(TrainConfig, merge(read_settings(recipe), {"data": {"source": str(given.data)}, **changes}))
+
+
+def trained(given: argparse.Namespace) -> tuple[dict[str, Path], Path]:
+    """Stage 1: the runs' folders by the names of the parts, and the folder that holds the model."""
+    runs: dict[str, Path] = {}
+    before: Path | None = None
+    for part, (suffix, recipe, changes) in enumerate(RUNS[: given.parts], start=1):
+        before = final = run(given, suffix, recipe, {**changes, "seed": given.seed + part - 1}, before)
+        runs[f"part{part}"] = final
+    if given.parts >= BRANCHED:
+        mean, branches = branched(given, *list(runs.values())[-2:])
+        runs |= {f"part{BRANCHED}-{name}": folder for name, folder in branches.items()}
+        if given.branch:
+            return runs, mean
+        found = mixtures(given, mean, list(branches.values()))
+        final = max(found, key=lambda mixture: (mixture.tidy, mixture.dice)).folder
+    if given.parts > BRANCHED:
+        start = folder_of(given, "-lighter-start.safetensors")
+        if not start.is_file():
+            highest = max(found, key=lambda mixture: mixture.dice)
+            write_lighter(bundle_path(highest.folder), start, str(given.data))
+        final = run(given, "-lighter", "pets_finish", {**SIXTH, "seed": given.seed + LIGHTER_SEED}, start)
+        runs[f"part{LIGHTENED}"] = final
+    return runs, final
+
+
+def folder_of(given: argparse.Namespace, suffix: str) -> Path:
+    output: Path = given.output
+    return output.with_name(f"{output.name}{given.seed}{suffix}")
+
+
+def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, Any], start: Path | None) -> Path:
+    """Train, go on, or leave what is done; the folder."""
+    config, folder = settings_of(given, recipe, changes), folder_of(given, suffix)
+    if len(rows_of(folder / "metrics.csv")) < config.epochs:
+        if start:
+            config = replace(config, start_from=str(starting(start, config.model, folder, given.seed)))
+        resumable = (folder / "last.ckpt").is_file()
+        if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
+            raise SystemExit("interrupted; the same command again goes on")
+    return folder
+
+
+def averaged(given: argparse.Namespace, bundles: Sequence[Path], suffix: str) -> Path:
+    """The folder with the mean of some weights."""
+    folder = folder_of(given, suffix)
+    if not (folder / BUNDLE_IN_RUN).is_file():
+        write_average(bundles, folder, DataConfig(str(given.data)))
+    return folder
+
+
+def branched(given: argparse.Namespace, before: Path, last: Path) -> tuple[Path, dict[str, Path]]:
+    """The mean of the third run and the fourth, whose network is deeper, and the branches that start from it."""
+    deeper = starting(before, read_info(bundle_path(last)).model, last, given.seed)
+    mean = averaged(given, [bundle_path(last), bundle_path(deeper)], "-mean")
+    return mean, {
+        f"branch{number}": run(
+            given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean
+        )
+        for number in ([given.branch] if given.branch else range(1, BRANCHES + 1))
+    }
+
+
+class Mixture(NamedTuple):
+    """The mean of some weights."""
+
+    folder: Path
+    dice: float
+    """On valid."""
+    tidy: bool
+    """Whether it leaves the sofa behind the example's cat alone."""
+
+
+def mixtures(given: argparse.Namespace, start: Path, branches: Sequence[Path]) -> list[Mixture]:
+    """Means of the weights of the start and one to all of the branches (Wortsman et al., "Model soups", ICML 2022).
+
+    That works where all were trained on from the same weights: their errors differ, and between them the loss stays
+    low. The branches are added to the start in the order of the valid Dice of their last epochs (that of the best ones,
+    which are kept, is luck as well). The blocks that the fourth part added are left out of all of them: they have
+    learned nothing.
+    """
+    ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
+    bundles = [trimmed(bundle_path(model)) for model in (start, *ranked)]
+    valid, found = open_dataset(str(given.data), "valid"), []
+    for count in range(1, len(ranked) + 1):
+        folder = averaged(given, bundles[: count + 1], f"-start-and-{count}")
+        model = load(folder / BUNDLE_IN_RUN)
+        dice, beyond = evaluate(model, valid).to_json()["dice"]["mean"], beyond_the_cat(model)
+        log.info("start and the best %d: valid Dice %.5f, %.1f%% beyond the cat", count, dice, 100 * beyond)
+        found.append(Mixture(folder, dice, beyond < MOST_BEYOND))
+    return found
+
+
+def beyond_the_cat(model: Segmenter) -> float:
+    """The share of the mask of the package's example that lies right of the cat, on the sofa."""
+    mask = model.predict(EXAMPLE).mask
+    return float(mask[:, CAT_ENDS:].sum() / mask.sum())
+
+
+def trimmed(bundle: Path) -> Path:
+    """A bundle of the usual compact FPN beside one of a deeper network: its first blocks."""
+    info, path = read_info(bundle), bundle.with_name("trimmed.safetensors")
+    usual = create_model(info.model.name).state_dict()
+    write_bundle(path, {n: t for n, t in read_tensors(bundle).items() if n in usual}, replace(info, model=USUAL))
+    return path
+
+
+def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
+    """What a run starts from: the run before, or, where its network is deeper, a bundle beside ``folder``.
+
+    It answers as the run before does: the last batch norm of each new residual block begins with scale 0, so that it
+    adds nothing at first (Goyal et al., "Accurate, Large Minibatch SGD", 2017; Chen et al., "Net2Net", ICLR 2016).
+    """
+    info = read_info(bundle_path(before))
+    if info.model == model:
+        return before
+    torch.manual_seed(seed)
+    known, weights = read_tensors(bundle_path(before)), create_model(model.name, model.arguments).state_dict()
+    for name, tensor in weights.items():
+        if name in known:
+            weights[name] = torch.from_numpy(known[name])
+        elif name.endswith("bn2.weight"):
+            weights[name] = torch.zeros_like(tensor)
+    path = folder.with_name(f"{folder.name}-start.safetensors")
+    write_bundle(path, {name: tensor.numpy() for name, tensor in weights.items()}, replace(info, model=model))
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def valid_dice(folder: Path) -> list[float]:
+    """Of a run's epochs."""
+    return [float(row["valid_dice"]) for row in rows_of(folder / "metrics.csv")]
