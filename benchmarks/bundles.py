@@ -70,7 +70,8 @@ def plain_session(model: Path) -> Callable[[Image.Image], NDArray[np.bool_]]:
     def predict(photo: Image.Image) -> NDArray[np.bool_]:
         small = photo.resize(preprocessing.size[::-1], Image.Resampling.BILINEAR)
         (logits,) = session.run(None, {"images": preprocessing.normalise(np.asarray(small)[None])})
-        return logits[0, 0] > 0
+        mask: NDArray[np.bool_] = logits[0, 0] > 0
+        return mask
 
     return predict
 

@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from bundles import plain_network
 from torch import Tensor, nn
 from torch.nn import functional
 
-from figureground.bundle import read_info, read_tensors, write_bundle
+from figureground.bundle import read_info, write_bundle
 from figureground.data import Dataset, open_dataset
+from figureground.labels import FIGURE
+from figureground.metrics import dice_score
 from figureground.models import create_model
 from figureground.preprocessing import Preprocessing
 
@@ -45,7 +48,7 @@ def write_lighter(trained: Path, path: Path, data: str) -> None:
     """
     info = read_info(trained)
     preprocessing = Preprocessing.of(info.preprocessing)
-    network = ready((info.model.arguments or {}), {k: torch.from_numpy(v) for k, v in read_tensors(trained).items()})
+    network = plain_network(trained).to(memory_format=torch.channels_last)
     images, _ = read(open_dataset(data, "train"), preprocessing, FITTED_TO, FITTED)
     shallower = ready(SHALLOWER, without_blocks(network.state_dict()))
     fit_head(shallower, network, images)
@@ -67,7 +70,7 @@ def read(dataset: Dataset, preprocessing: Preprocessing, every: int, most: int |
     """Some images of a dataset (N, 3, H, W), normalised, and their masks (N, H, W)."""
     samples = [dataset[place] for place in range(0, len(dataset), every)][:most]
     images = np.stack([preprocessing.resize_image(sample.image) for sample in samples])
-    masks = np.stack([preprocessing.resize_labels(sample.labels) == 1 for sample in samples])
+    masks = np.stack([preprocessing.resize_labels(sample.labels) == FIGURE for sample in samples])
     return torch.from_numpy(preprocessing.normalise(images)), torch.from_numpy(masks)
 
 
@@ -109,7 +112,7 @@ def most_missed(network: nn.Module, images: Tensor, masks: Tensor) -> tuple[Tens
         scores = []
         for channel in range(WIDTHS[0]):
             with silenced(layers, channel):
-                scores.append(mean_dice(network, images, masks))
+                scores.append(dice_score(logits_of(network, images), masks[:, None]))
         found.append(torch.tensor(scores).argsort()[:FEWER].sort().values)
     return found[0], found[1]
 
@@ -130,15 +133,9 @@ def silenced(layers: Sequence[nn.Module], channel: int) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def mean_dice(network: nn.Module, images: Tensor, masks: Tensor) -> float:
-    """At a probability of 0.5."""
-    total = 0.0
-    for start in range(0, len(images), BATCH):
-        batch, truth = images[start : start + BATCH], masks[start : start + BATCH]
-        found = network(batch)[:, 0] > 0
-        both, sizes = (found & truth).sum((1, 2)), found.sum((1, 2)) + truth.sum((1, 2))
-        total += float(torch.where(sizes > 0, 2 * both / sizes.clamp(1), 1.0).sum())
-    return total / len(images)
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Of all images (N, 1, H, W)."""
+    return torch.cat([network(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
 
 
 @torch.inference_mode()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from lighter import LIGHTER, write_lighter
 from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, read_settings
 from figureground.data import open_dataset
-from figureground.evaluation import evaluate, write_average
+from figureground.evaluation import evaluate, write_average, write_json
 from figureground.models import create_model
 from figureground.prediction import Segmenter, load
 from figureground.pretrained import EXAMPLE
@@ -36,13 +37,13 @@ SIXTH = {
 }  # fmt: skip
 BRANCHES, FIRST_SEED, LIGHTER_SEED = 6, 11, 22  # the seeds counted from ``--seed``
 CAT_ENDS, MOST_BEYOND = 400, 0.03  # the column of the example, and the share of the mask right of it
-BRANCHED, LIGHTENED = 5, 6  # the numbers of the parts that are no single run
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights of the one before
     ("", "pets", {}),
     ("-finish", "pets_finish", {}),
     ("-third", "pets_finish", THIRD),
     ("-deeper", "pets_finish", FOURTH),
 )
+BRANCHED, LIGHTENED = len(RUNS) + 1, len(RUNS) + 2  # the parts that follow
 log = logging.getLogger("train_pets")
 
 
@@ -94,18 +95,12 @@ def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, 
     return folder
 
 
-def averaged(given: argparse.Namespace, bundles: Sequence[Path], suffix: str) -> Path:
-    """The folder with the mean of some weights."""
-    folder = folder_of(given, suffix)
-    if not (folder / BUNDLE_IN_RUN).is_file():
-        write_average(bundles, folder, DataConfig(str(given.data)))
-    return folder
-
-
 def branched(given: argparse.Namespace, before: Path, last: Path) -> tuple[Path, dict[str, Path]]:
     """The mean of the third run and the fourth, whose network is deeper, and the branches that start from it."""
-    deeper = starting(before, read_info(bundle_path(last)).model, last, given.seed)
-    mean = averaged(given, [bundle_path(last), bundle_path(deeper)], "-mean")
+    mean = folder_of(given, "-mean")
+    if not (mean / BUNDLE_IN_RUN).is_file():
+        deeper = starting(before, read_info(bundle_path(last)).model, last, given.seed)
+        write_average([bundle_path(last), bundle_path(deeper)], mean, DataConfig(str(given.data)))
     return mean, {
         f"branch{number}": run(
             given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean
@@ -134,14 +129,19 @@ def mixtures(given: argparse.Namespace, start: Path, branches: Sequence[Path]) -
     """
     ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
     bundles = [trimmed(bundle_path(model)) for model in (start, *ranked)]
-    valid, found = open_dataset(str(given.data), "valid"), []
-    for count in range(1, len(ranked) + 1):
-        folder = averaged(given, bundles[: count + 1], f"-start-and-{count}")
-        model = load(folder / BUNDLE_IN_RUN)
-        dice, beyond = evaluate(model, valid).to_json()["dice"]["mean"], beyond_the_cat(model)
-        log.info("start and the best %d: valid Dice %.5f, %.1f%% beyond the cat", count, dice, 100 * beyond)
-        found.append(Mixture(folder, dice, beyond < MOST_BEYOND))
-    return found
+    return [mixed(given, bundles[: count + 1], f"-start-and-{count}") for count in range(1, len(bundles))]
+
+
+def mixed(given: argparse.Namespace, bundles: Sequence[Path], suffix: str) -> Mixture:
+    """The mean of the weights of some bundles, and what is known of it."""
+    data, folder = DataConfig(str(given.data)), folder_of(given, suffix)
+    if not (folder / BUNDLE_IN_RUN).is_file():
+        write_average(bundles, folder, data)
+    model = load(folder / BUNDLE_IN_RUN)
+    figures = kept(folder / "valid.json", lambda: evaluate(model, open_dataset(data.source, "valid")).to_json())
+    dice, beyond = figures["dice"]["mean"], beyond_the_cat(model)
+    log.info("%s: valid Dice %.5f, %.1f%% beyond the cat", folder.name, dice, 100 * beyond)
+    return Mixture(folder, dice, beyond < MOST_BEYOND)
 
 
 def beyond_the_cat(model: Segmenter) -> float:
@@ -177,6 +177,13 @@ def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
     path = folder.with_name(f"{folder.name}-start.safetensors")
     write_bundle(path, {name: tensor.numpy() for name, tensor in weights.items()}, replace(info, model=model))
     return path
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """The figures in a JSON file, which is made first where it has to be."""
+    if not path.is_file():
+        write_json(path, make())
+    return json.loads(path.read_text())
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

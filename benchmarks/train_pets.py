@@ -31,20 +31,19 @@ import logging
 import shutil
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import print_table, write_results
-from pets_parts import BRANCHED, BRANCHES, LIGHTENED, rows_of, trained, valid_dice
+from pets_parts import BRANCHED, BRANCHES, LIGHTENED, kept, rows_of, trained, valid_dice
 from skimage import data as pictures
 
 from figureground.bundle import read_info
 from figureground.config import DataConfig
 from figureground.data import open_dataset
-from figureground.evaluation import evaluate, score_run, write_json
+from figureground.evaluation import evaluate, score_run
 from figureground.export import export
 from figureground.export.onnx import write_info
 from figureground.prediction import load
@@ -109,13 +108,6 @@ def looked_at(path: Path) -> dict[str, Any]:
             "needs_review": prediction.needs_review,
         }
     return found
-
-
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """The figures in a JSON file, which is made first where it has to be."""
-    if not path.is_file():
-        write_json(path, make())
-    return json.loads(path.read_text())
 
 
 def measured(given: argparse.Namespace, runs: dict[str, Path], model: Path) -> dict[str, Any]:
