@@ -4,14 +4,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, numpy_helper
 
 from figureground import load
 from figureground.bundle import BundleInfo, DataSummary, read_info
 from figureground.config import ModelConfig, OperatingPoint, PostProcessingConfig, PreprocessingConfig
-from figureground.export.onnx import FLOAT16_FROM, store_in_float16, untranspose, write_info
-from figureground.models import create_model
+from figureground.export.onnx import FLOAT16_FROM, store_in_float16, write_info
 from figureground.prediction import open_member
 from figureground.prediction.engines import ENGINES
 from figureground.preprocessing import sigmoid
@@ -135,31 +133,3 @@ def test_float16_stays_close(half, narrow_bundle, narrow_onnx, engine):
     np.testing.assert_allclose(found, expected, atol=0.01)
     assert not np.array_equal(found, expected)
     assert exported.info == read_info(narrow_onnx)  # the metadata stay
-
-
-@pytest.mark.parametrize(("name", "arguments"), [("unet", {"base_width": 4}), ("resnet34_unet", {})])
-def test_without_transposed_convolutions_the_answer_is_the_same(name, arguments):
-    torch.manual_seed(0)
-    network, images = create_model(name, arguments).eval(), torch.randn(2, 3, 64, 96)
-    with torch.inference_mode():
-        before = network(images)
-        untranspose(network)
-        after = network(images)
-    assert not any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in network.modules())
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * max(1.0, before.std().item()))
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"kernel_size": 4, "stride": 2, "padding": 1},
-        {"kernel_size": (2, 3), "stride": (2, 3)},
-        {"kernel_size": 2, "stride": 2, "groups": 2},
-        {"kernel_size": 2, "stride": 2, "output_padding": 1},
-    ],
-)
-def test_other_transposed_convolutions_stay(settings):
-    layer = torch.nn.ConvTranspose2d(4, 6, **settings)
-    network = torch.nn.Sequential(layer)
-    untranspose(network)
-    assert network[0] is layer

@@ -8,9 +8,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from figureground.bundle import BundleInfo
 from figureground.config import ModelConfig, PreprocessingConfig
-from figureground.export.onnx import write_info
+from figureground.export.onnx import to_onnx, write_info
 from figureground.export.quantize import quantize
 from figureground.metrics import counts, dice
+from figureground.models import create_model
+from figureground.models.rewriting import enlarge_by_products
 from figureground.prediction import open_member
 from figureground.prediction.engines import ENGINES, open_engine
 
@@ -73,6 +75,18 @@ def test_a_scale_is_the_largest_weight_over_64(quantized, narrow_onnx):
     np.testing.assert_allclose(scales, largest / 64, rtol=1e-2)
     restored = after["down2.3.weight_quantized"] * scales[:, None, None, None]
     assert np.abs(restored - weights).max() <= 0.51 * scales.max()
+
+
+def test_logits_are_enlarged_in_float32(tmp_path):
+    network, path = create_model("compact_fpn").eval(), tmp_path / "int8.onnx"
+    enlarge_by_products(network, (64, 64))
+    to_onnx(network, (64, 64), path)
+    quantize(path, path, (np.random.default_rng(seed).random((1, 3, 64, 64), np.float32) for seed in range(4)))
+    nodes = onnx.load(path).graph.node
+    assert [node.op_type for node in nodes[-4:]] == ["QuantizeLinear", "DequantizeLinear", "MatMul", "MatMul"]
+    engine = open_engine(path, BundleInfo(ModelConfig("compact_fpn"), PreprocessingConfig((64, 64))), "onnxruntime")
+    found = engine.logits(np.random.default_rng(5).random((1, 3, 64, 64), np.float32))
+    assert len(np.unique(found)) > 256
 
 
 @pytest.mark.parametrize("engine", ENGINES[".onnx"])

@@ -18,9 +18,10 @@ from figureground.data import Dataset
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import open_split
 from figureground.export import gate
-from figureground.export.onnx import store_in_float16, to_onnx, untranspose, write_info
+from figureground.export.onnx import store_in_float16, to_onnx, write_info
 from figureground.export.quantize import quantize
 from figureground.files import replacing
+from figureground.models.rewriting import enlarge_by_products, untranspose
 from figureground.prediction import Member, open_member
 from figureground.prediction.engines import ENGINES, open_engine
 from figureground.prediction.engines.torch_engine import TorchEngine
@@ -100,9 +101,11 @@ def _convert(reference: Member, path: Path, precision: Precision, data: DataConf
     """Write the graph, without metadata."""
     assert isinstance(reference.engine, TorchEngine)  # what runs a .safetensors bundle
     network = copy.deepcopy(reference.engine.network)  # the reference stays where it is, and in its memory format
+    network.cpu()
     if precision == "int8":
         untranspose(network)
-    to_onnx(network.cpu(), reference.preprocessing.size, path)
+        enlarge_by_products(network, reference.preprocessing.size)
+    to_onnx(network, reference.preprocessing.size, path)
     if precision == "float16":
         store_in_float16(path)
     if precision == "int8":

@@ -44,30 +44,6 @@ def to_onnx(network: torch.nn.Module, size: tuple[int, int], path: Path) -> None
     onnx.save(model, path)
 
 
-def untranspose(network: torch.nn.Module) -> None:
-    """Make transposed convolutions whose places do not overlap 1×1 convolutions and a shuffle of pixels.
-
-    They are the same sums (Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016). Engines
-    have int8 kernels for these, and for transposed convolutions often none.
-    """
-    for name, layer in list(network.named_modules()):
-        if not isinstance(layer, torch.nn.ConvTranspose2d) or not _apart(layer):
-            continue
-        side, channels, biased = layer.stride[0], layer.in_channels, layer.bias is not None
-        convolution = torch.nn.Conv2d(channels, layer.out_channels * side**2, kernel_size=1, bias=biased)
-        with torch.no_grad():
-            convolution.weight.copy_(layer.weight.permute(1, 2, 3, 0).reshape(-1, channels, 1, 1))
-            if layer.bias is not None and convolution.bias is not None:
-                convolution.bias.copy_(layer.bias.repeat_interleave(side**2))
-        network.set_submodule(name, torch.nn.Sequential(convolution, torch.nn.PixelShuffle(side)).eval())
-
-
-def _apart(layer: torch.nn.ConvTranspose2d) -> bool:
-    """Whether each pixel of its output comes from one place of its input, and both sides are enlarged alike."""
-    plain = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding == layer.output_padding == (0, 0)
-    return plain and layer.kernel_size == layer.stride and layer.stride[0] == layer.stride[1]
-
-
 @contextmanager
 def quietly(name: str) -> Iterator[None]:
     """Keep a library's logger silent below errors."""

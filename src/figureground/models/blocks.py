@@ -47,6 +47,13 @@ class BasicBlock(nn.Module):
         return summed
 
 
+class BilinearEnlargement(nn.Module):
+    """Logits (B, C, h, w) enlarged to the size (H, W) of the images. A module, so that an export can exchange it."""
+
+    def forward(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        return functional.interpolate(logits, size=size, mode="bilinear")
+
+
 def residual_stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
     """``blocks`` basic blocks, of which the first changes channels and size."""
     first = BasicBlock(channels_in, channels_out, stride)

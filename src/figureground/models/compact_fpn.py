@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from figureground.errors import UsageError
-from figureground.models.blocks import initialise, is_count, pad_to_multiple, residual_stage, spatial_size
+from figureground.models.blocks import (
+    BilinearEnlargement,
+    initialise,
+    is_count,
+    pad_to_multiple,
+    residual_stage,
+    spatial_size,
+)
 
 STRIDES = (2, 4, 8, 16, 32)
 HEAD_STRIDES = (2, 4)
@@ -66,16 +73,17 @@ class CompactFPN(nn.Module):
             ]
         )
         last = pyramid_widths[ends - 1]
-        self.head: nn.Module = nn.Conv2d(last, 1, kernel_size=1)
-        self.enlarge: nn.Module = nn.Upsample(scale_factor=head_stride, mode="bilinear")
+        self.head = nn.Conv2d(last, 1, kernel_size=1)
+        self.enlarge = BilinearEnlargement()
+        self.shuffle = nn.PixelShuffle(head_stride) if subpixel else None
         if subpixel:
             self.head = nn.Conv2d(last, head_stride**2, kernel_size=3, padding=1)
-            self.enlarge = nn.PixelShuffle(head_stride)
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = spatial_size(images)
-        x = self.stem(pad_to_multiple(images, 32))  # (B, 24, H/2, W/2), H and W now divide by 32
+        images = pad_to_multiple(images, 32)
+        x = self.stem(images)  # (B, 24, H/2, W/2)
         features = []
         for stage in self.stages:
             x = stage(x)
@@ -83,7 +91,8 @@ class CompactFPN(nn.Module):
         x = self.top(features.pop())  # (B, 128, H/32, W/32)
         for block in self.pathway:
             x = block(x, features.pop())  # up to (B, 32, H/2, W/2)
-        logits: Tensor = self.enlarge(self.head(x))  # (B, 1, H, W)
+        x = self.head(x)
+        logits: Tensor = self.shuffle(x) if self.shuffle else self.enlarge(x, spatial_size(images))  # (B, 1, H, W)
         return logits[..., :height, :width]
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from figureground.models.blocks import DoubleConvolution, initialise, residual_stage, spatial_size
+from figureground.models.blocks import BilinearEnlargement, DoubleConvolution, initialise, residual_stage, spatial_size
 from figureground.models.weights import imagenet_weights
 
 
@@ -31,6 +31,7 @@ class ResNet34UNet(nn.Module):
         self.up2 = UpBlock(128, 64, 64)
         self.up1 = UpBlock(64, 64, 64)
         self.head = nn.Conv2d(64, 1, kernel_size=1)
+        self.enlarge = BilinearEnlargement()
         if pretrained:
             self.encoder.load_state_dict(imagenet_weights("resnet34"))
 
@@ -41,8 +42,8 @@ class ResNet34UNet(nn.Module):
         x = self.up3(x, stage2)  # (B, 128, H/8, W/8)
         x = self.up2(x, stage1)  # (B, 64, H/4, W/4)
         x = self.up1(x, stage1)  # (B, 64, H/4, W/4)
-        logits = self.head(x)  # (B, 1, H/4, W/4)
-        return functional.interpolate(logits, size=spatial_size(images), mode="bilinear")
+        logits: Tensor = self.enlarge(self.head(x), spatial_size(images))  # (B, 1, H/4, W/4) to (B, 1, H, W)
+        return logits
 
 
 class ResNet34Encoder(nn.Module):

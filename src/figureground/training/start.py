@@ -17,6 +17,7 @@ from figureground.config import ModelConfig, TrainConfig
 from figureground.data import Dataset
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
+from figureground.models.rewriting import transposed
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
 from figureground.runs import bundle_path
@@ -75,6 +76,7 @@ def starting_weights(bundle: Path, dataset: Dataset) -> dict[str, Tensor]:
     chosen = np.linspace(0, len(dataset) - 1, min(SEEN, len(dataset))).round().astype(int)
     images = np.stack([preprocessing.resize_image(dataset[int(index)].image) for index in chosen])
     layers = exported_layers(bundle)
+    _transpose_again(network, layers)
     _refuse_others(
         bundle,
         {name: module.weight for name, module in convolutions(network).items()},
@@ -123,6 +125,14 @@ def exported_layers(path: Path) -> dict[str, Layer]:
             name = stored.partition(".weight")[0]  # what follows says how it is stored
             layers[name] = Layer(weight, *bias)
     return layers
+
+
+def _transpose_again(network: nn.Module, layers: dict[str, Layer]) -> None:
+    """Give what an int8 file holds of transposed convolutions its shape in the network."""
+    for name, convolution in convolutions(network).items():
+        if isinstance(convolution, nn.ConvTranspose2d) and f"{name}.0" in layers:
+            weight, bias = layers.pop(f"{name}.0")
+            layers[name] = Layer(*transposed(weight, bias.expand(len(weight)), convolution.stride[0]))
 
 
 def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> None:

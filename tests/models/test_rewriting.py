@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from figureground.models import create_model
+from figureground.models.blocks import BilinearEnlargement
+from figureground.models.rewriting import enlarge_by_products, transposed, untranspose
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("unet", {"base_width": 4}), ("resnet34_unet", {})])
+def test_without_transposed_convolutions_the_answer_is_the_same(name, arguments):
+    torch.manual_seed(0)
+    network, images = create_model(name, arguments).eval(), torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        before = network(images)
+        untranspose(network)
+        after = network(images)
+    assert not any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in network.modules())
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * max(1.0, before.std().item()))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 4, "stride": 2, "padding": 1},
+        {"kernel_size": (2, 3), "stride": (2, 3)},
+        {"kernel_size": 2, "stride": 2, "groups": 2},
+        {"kernel_size": 2, "stride": 2, "output_padding": 1},
+    ],
+)
+def test_other_transposed_convolutions_stay(settings):
+    layer = torch.nn.ConvTranspose2d(4, 6, **settings)
+    network = torch.nn.Sequential(layer)
+    untranspose(network)
+    assert network[0] is layer
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_transposed_convolution_comes_back(biased):
+    layer = torch.nn.ConvTranspose2d(4, 6, kernel_size=2, stride=2, bias=biased)
+    network = torch.nn.Sequential(layer)
+    untranspose(network)
+    made = network.get_submodule("0.0")
+    bias = made.bias if biased else torch.zeros(24)
+    weight, shift = transposed(made.weight, bias, side=2)
+    torch.testing.assert_close(weight, layer.weight)
+    torch.testing.assert_close(shift, layer.bias if biased else torch.zeros(6))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "size"),
+    [
+        ("resnet34_unet", {}, (64, 96)),
+        ("resnet34_unet", {}, (50, 35)),  # no multiple of the quarter
+        ("compact_fpn", {}, (64, 96)),
+        ("compact_fpn", {}, (50, 35)),
+        ("compact_fpn", {"head_stride": 4}, (64, 96)),
+    ],
+)
+def test_enlarged_by_products_the_answer_is_the_same(name, arguments, size):
+    torch.manual_seed(0)
+    network, images = create_model(name, arguments).eval(), torch.randn(2, 3, *size)
+    with torch.inference_mode():
+        before = network(images)
+        enlarge_by_products(network, size)
+        after = network(images)
+    assert not any(isinstance(layer, BilinearEnlargement) for layer in network.modules())
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * max(1.0, before.std().item()))
+
+
+def test_a_head_of_sub_pixels_has_nothing_to_enlarge():
+    torch.manual_seed(0)
+    network, images = create_model("compact_fpn", {"subpixel": True}).eval(), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        before = network(images)
+        enlarge_by_products(network, (64, 64))
+        torch.testing.assert_close(network(images), before)
