@@ -11,27 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from lighter import LIGHTER, write_lighter
 
-from figureground.bundle import read_info, read_tensors, write_bundle
-from figureground.config import DataConfig, ModelConfig, TrainConfig, merge, parse, read_settings
+from figureground.config import DataConfig, TrainConfig, merge, parse, read_settings
 from figureground.data import open_dataset
 from figureground.evaluation import evaluate, write_average, write_json
-from figureground.models import create_model
 from figureground.prediction import Segmenter, load
 from figureground.pretrained import EXAMPLE
 from figureground.runs import BUNDLE_IN_RUN, bundle_path
 from figureground.training import resume, train
 
 THIRD = {"epochs": 18, "learning_rate": 6e-4, "warmup": 0.05, "phases": [{"until": 0.78, "size": 192}]}
-USUAL = ModelConfig("compact_fpn")
-DEEPER = {"arguments": {"blocks": [1, 2, 3, 6, 3]}}
 FOURTH = {
-    "model": DEEPER, "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08, "copy_paste": 0.25,
-    "phases": [{"until": 0.79, "size": 192}],
+    "epochs": 28, "learning_rate": 8e-4, "warmup": 0.08, "copy_paste": 0.25, "phases": [{"until": 0.79, "size": 192}],
 }  # fmt: skip
-FIFTH = {"model": DEEPER, "epochs": 29, "batch_size": 32, "learning_rate": 1e-3, "copy_paste": 0.2, "phases": []}
+FIFTH = {"epochs": 29, "batch_size": 32, "learning_rate": 1e-3, "copy_paste": 0.2, "phases": []}
 SIXTH = {
     "model": {"arguments": LIGHTER}, "epochs": 9, "learning_rate": 1.5e-4, "copy_paste": 0.2, "phases": [],
 }  # fmt: skip
@@ -41,7 +35,7 @@ RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # each from the weights o
     ("", "pets", {}),
     ("-finish", "pets_finish", {}),
     ("-third", "pets_finish", THIRD),
-    ("-deeper", "pets_finish", FOURTH),
+    ("-fourth", "pets_finish", FOURTH),
 )
 BRANCHED, LIGHTENED = len(RUNS) + 1, len(RUNS) + 2  # the parts that follow
 log = logging.getLogger("train_pets")
@@ -88,7 +82,7 @@ def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, 
     config, folder = settings_of(given, recipe, changes), folder_of(given, suffix)
     if len(rows_of(folder / "metrics.csv")) < config.epochs:
         if start:
-            config = replace(config, start_from=str(starting(start, config.model, folder, given.seed)))
+            config = replace(config, start_from=str(start))
         resumable = (folder / "last.ckpt").is_file()
         if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
             raise SystemExit("interrupted; the same command again goes on")
@@ -96,16 +90,15 @@ def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, 
 
 
 def branched(given: argparse.Namespace, before: Path, last: Path) -> tuple[Path, dict[str, Path]]:
-    """The mean of the third run and the fourth, whose network is deeper, and the branches that start from it."""
+    """The mean of the third run and the fourth, and the branches that start from it."""
     mean = folder_of(given, "-mean")
     if not (mean / BUNDLE_IN_RUN).is_file():
-        deeper = starting(before, read_info(bundle_path(last)).model, last, given.seed)
-        write_average([bundle_path(last), bundle_path(deeper)], mean, DataConfig(str(given.data)))
+        write_average([bundle_path(last), bundle_path(before)], mean, DataConfig(str(given.data)))
     return mean, {
         f"branch{number}": run(
             given, f"-branch{number}", "pets_finish", {**FIFTH, "seed": given.seed + FIRST_SEED + number - 1}, mean
         )
-        for number in ([given.branch] if given.branch else range(1, BRANCHES + 1))
+        for number in ([given.branch] if given.branch else range(1, given.branches + 1))
     }
 
 
@@ -124,11 +117,10 @@ def mixtures(given: argparse.Namespace, start: Path, branches: Sequence[Path]) -
 
     That works where all were trained on from the same weights: their errors differ, and between them the loss stays
     low. The branches are added to the start in the order of the valid Dice of their last epochs (that of the best ones,
-    which are kept, is luck as well). The blocks that the fourth part added are left out of all of them: they have
-    learned nothing.
+    which are kept, is luck as well).
     """
     ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
-    bundles = [trimmed(bundle_path(model)) for model in (start, *ranked)]
+    bundles = [bundle_path(model) for model in (start, *ranked)]
     return [mixed(given, bundles[: count + 1], f"-start-and-{count}") for count in range(1, len(bundles))]
 
 
@@ -148,35 +140,6 @@ def beyond_the_cat(model: Segmenter) -> float:
     """The share of the mask of the package's example that lies right of the cat, on the sofa."""
     mask = model.predict(EXAMPLE).mask
     return float(mask[:, CAT_ENDS:].sum() / mask.sum())
-
-
-def trimmed(bundle: Path) -> Path:
-    """A bundle of the usual compact FPN beside one of a deeper network: its first blocks."""
-    info, path = read_info(bundle), bundle.with_name("trimmed.safetensors")
-    usual = create_model(info.model.name).state_dict()
-    write_bundle(path, {n: t for n, t in read_tensors(bundle).items() if n in usual}, replace(info, model=USUAL))
-    return path
-
-
-def starting(before: Path, model: ModelConfig, folder: Path, seed: int) -> Path:
-    """What a run starts from: the run before, or, where its network is deeper, a bundle beside ``folder``.
-
-    It answers as the run before does: the last batch norm of each new residual block begins with scale 0, so that it
-    adds nothing at first (Goyal et al., "Accurate, Large Minibatch SGD", 2017; Chen et al., "Net2Net", ICLR 2016).
-    """
-    info = read_info(bundle_path(before))
-    if info.model == model:
-        return before
-    torch.manual_seed(seed)
-    known, weights = read_tensors(bundle_path(before)), create_model(model.name, model.arguments).state_dict()
-    for name, tensor in weights.items():
-        if name in known:
-            weights[name] = torch.from_numpy(known[name])
-        elif name.endswith("bn2.weight"):
-            weights[name] = torch.zeros_like(tensor)
-    path = folder.with_name(f"{folder.name}-start.safetensors")
-    write_bundle(path, {name: tensor.numpy() for name, tensor in weights.items()}, replace(info, model=model))
-    return path
 
 
 def kept(path: Path, make: Callable[[], Any]) -> Any:

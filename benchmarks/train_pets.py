@@ -5,11 +5,10 @@
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
 1. train (``pets_parts.py``) the recipe ``pets`` with ``--seed``, then three times ``pets_finish``, from the weights
-   before and with the next seed: as it is, gentler, and with a deeper network, whose new blocks do nothing at first;
-   four runs, as ``figureground train`` makes them. From the mean of the weights of the last two, train six branches at
-   full size, which differ by their seeds alone. Leave the new blocks out again, which have learned nothing, and take
-   the mean of that start and the best of the branches: as many as help on valid and leave the sofa behind the cat of
-   the package's example alone;
+   before and with the next seed: as it is, gentler, and once more from higher up; four runs, as ``figureground train``
+   makes them. From the mean of the weights of the last two, train six branches at full size, which differ by their
+   seeds alone. Take the mean of that start and the best of the branches: as many as help on valid and leave the sofa
+   behind the cat of the package's example alone;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
@@ -168,6 +167,7 @@ def main() -> None:
     parser.add_argument(
         "--branch", type=int, choices=range(1, BRANCHES + 1), help="train this one and end: several at once on a GPU"
     )
+    parser.add_argument("--branches", type=int, choices=range(1, BRANCHES + 1), default=BRANCHES, help="fewer of them")
     parser.add_argument("--spread", action="store_true", help="score the branches on test as well")
     parser.add_argument("--epochs", type=int, help="fewer, for a quick look")
     parser.add_argument("--output", type=Path, default=Path("runs/pets"), help="of the run; the seed follows")
@@ -192,7 +192,7 @@ def main() -> None:
     results = measured(given, runs, model)
     print_results(results)
     if given.results:
-        name, settings = f"pets-seed{given.seed}", {"seed": given.seed, "parts": given.parts}
+        name, settings = f"pets-seed{given.seed}", {key: getattr(given, key) for key in ("seed", "parts", "branches")}
         write_results(given.results / f"{name}-parts{given.parts}.json", "train_pets", settings, results)
         for part, folder in runs.items():
             shutil.copy(folder / "history.png", given.results / f"{name}-{part}-history.png")
