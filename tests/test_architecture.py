@@ -30,7 +30,8 @@ ALLOWED = {
     "pretrained": set(),
     "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "runs", "config"} | LEAVES,
-    "export": {"prediction", "evaluation", "data", "metrics", "preprocessing", "bundle", "runs", "config"} | LEAVES,
+    "export": {"prediction", "evaluation", "data", "metrics", "models", "preprocessing", "bundle", "runs", "config"}
+    | LEAVES,
     "training": {"data", "models", "losses", "metrics", "bundle", "runs", "config", "preprocessing", "prediction"}
     | LEAVES,
 }
