@@ -117,11 +117,12 @@ def mixtures(given: argparse.Namespace, start: Path, branches: Sequence[Path]) -
 
     That works where all were trained on from the same weights: their errors differ, and between them the loss stays
     low. The branches are added to the start in the order of the valid Dice of their last epochs (that of the best ones,
-    which are kept, is luck as well).
+    which are kept, is partly luck).
     """
     ranked = sorted(branches, key=lambda branch: valid_dice(branch)[-1], reverse=True)
-    bundles = [bundle_path(model) for model in (start, *ranked)]
-    return [mixed(given, bundles[: count + 1], f"-start-and-{count}") for count in range(1, len(bundles))]
+    numbers = [branch.name.rpartition("branch")[2] for branch in ranked]
+    bundles, counts = [bundle_path(model) for model in (start, *ranked)], range(1, len(branches) + 1)
+    return [mixed(given, bundles[: count + 1], "-start-and-" + "-".join(numbers[:count])) for count in counts]
 
 
 def mixed(given: argparse.Namespace, bundles: Sequence[Path], suffix: str) -> Mixture:

@@ -5,21 +5,21 @@
 Stages, each left out where its result is there, so the same command again goes on where it was stopped:
 
 1. train (``pets_parts.py``) the recipe ``pets`` with ``--seed``, then three times ``pets_finish``, from the weights
-   before and with the next seed: as it is, gentler, and once more from higher up; four runs, as ``figureground train``
-   makes them. From the mean of the weights of the last two, train six branches at full size, which differ by their
-   seeds alone. Take the mean of that start and the best of the branches: as many as help on valid and leave the sofa
-   behind the cat of the package's example alone;
+   before and with the next seed: as it is, gentler, and with a higher learning rate than that; four runs, as
+   ``figureground train`` makes them. From the mean of the weights of the last two, train six branches at full size,
+   which differ by their seeds alone. Take the mean of that start and the best of the branches: as many as help on valid
+   and leave the sofa behind the cat of the package's example alone;
 2. fit threshold, temperature and the estimate of the Dice on valid, and score the float32 network on test;
 3. export it in int8, through the gate on valid;
 4. score the exported file on test, and on the original photographs of ``--native`` at their own size;
 5. time the network alone, one image at a time, and look at pictures without a pet.
 
-``--parts`` stops after so many of the runs; the branches are the fifth part. On a GPU, which one of them does not
-fill, as many processes with ``--branch`` train them at once, after ``--parts 4``; the command without it goes on from
-there. ``--parts 6`` cuts a lighter network out of the highest of the means (``lighter.py``) and trains it; it is not in
-the box. ``--install`` puts the file into the package, unless the Dice of its network on valid is below that of the file
-that is there, or that on test below what may be shipped. Choices are made on valid and on that picture; test is scored
-at the end.
+``--parts`` stops after so many of the runs; the branches, six or ``--branches`` of them, are the fifth part. On a GPU,
+which one of them does not fill, as many processes with ``--branch`` train them at once, after ``--parts 4``; the
+command without it goes on from there. ``--parts 6`` cuts a lighter network out of the highest of the means
+(``lighter.py``) and trains it; it is not in the box. ``--install`` puts the file into the package, unless the Dice of
+its network on valid is below that of the file that is there, or that on test below what may be shipped. Choices are
+made on valid and on that picture; test is scored at the end.
 """
 
 from __future__ import annotations
@@ -176,6 +176,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.branch and given.parts < BRANCHED:
         parser.error(f"--branch is one of the fifth part; leave out --parts {given.parts}")
+    if given.branch and given.branch > given.branches:
+        parser.error(f"--branch {given.branch} is not one of {given.branches}")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("figureground").setLevel(logging.INFO)  # not what the exporter says of every node
     log.setLevel(logging.INFO)
@@ -193,7 +195,8 @@ def main() -> None:
     print_results(results)
     if given.results:
         name, settings = f"pets-seed{given.seed}", {key: getattr(given, key) for key in ("seed", "parts", "branches")}
-        write_results(given.results / f"{name}-parts{given.parts}.json", "train_pets", settings, results)
+        fewer = f"-branches{given.branches}" if given.parts >= BRANCHED and given.branches < BRANCHES else ""
+        write_results(given.results / f"{name}-parts{given.parts}{fewer}.json", "train_pets", settings, results)
         for part, folder in runs.items():
             shutil.copy(folder / "history.png", given.results / f"{name}-{part}-history.png")
             shutil.copy(folder / "metrics.csv", given.results / f"{name}-{part}-metrics.csv")

@@ -84,6 +84,18 @@ def test_the_model_it_is_compared_with_stays_as_it_was(run, narrow_onnx, monkeyp
     assert reference.engine.network.down2[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_only_int8_takes_other_operations(run, traced, monkeypatch, precision):
+    called = []
+    for name in ("untranspose", "enlarge_by_products"):
+        monkeypatch.setattr(
+            f"figureground.export.{name}", lambda network, *size, name=name: called.append((name, *size))
+        )
+    export(run, run / "model.onnx", DATA, precision=precision, accept_loss=True)
+    size = read_info(run / "model.safetensors").preprocessing.size
+    assert called == ([("untranspose",), ("enlarge_by_products", size)] if precision == "int8" else [])
+
+
 def test_a_loss_leaves_nothing(run, spoilt):
     before = sorted(os.listdir(run))
     with pytest.raises(FiguregroundError) as refused:

@@ -67,10 +67,9 @@ def test_enlarged_by_products_the_answer_is_the_same(name, arguments, size):
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * max(1.0, before.std().item()))
 
 
-def test_a_head_of_sub_pixels_has_nothing_to_enlarge():
-    torch.manual_seed(0)
-    network, images = create_model("compact_fpn", {"subpixel": True}).eval(), torch.randn(1, 3, 64, 64)
-    with torch.inference_mode():
-        before = network(images)
-        enlarge_by_products(network, (64, 64))
-        torch.testing.assert_close(network(images), before)
+@pytest.mark.parametrize(("name", "arguments"), [("compact_fpn", {"subpixel": True}), ("unet", {"base_width": 4})])
+def test_what_enlarges_nothing_stays(name, arguments):
+    network = create_model(name, arguments).eval()
+    before = dict(network.named_modules())
+    enlarge_by_products(network, (64, 64))
+    assert dict(network.named_modules()) == before

@@ -17,7 +17,7 @@ from figureground.export.onnx import store_in_float16, to_onnx, write_info
 from figureground.export.quantize import quantize
 from figureground.images import read_image
 from figureground.models import MODELS, create_model
-from figureground.models.rewriting import untranspose
+from figureground.models.rewriting import enlarge_by_products, untranspose
 from figureground.prediction import load
 from figureground.pretrained import EXAMPLE, pretrained_bundle
 from figureground.training import train
@@ -93,19 +93,21 @@ def test_half_precision_is_read_too(tmp_path, traced):
     torch.testing.assert_close(found.bias, expected.bias.data)
 
 
-def test_an_int8_file_gives_its_transposed_convolutions_back(tmp_path):
-    original, path = trained_looking("unet"), tmp_path / "model.onnx"
+@pytest.mark.parametrize("name", ["unet", "resnet34_unet"])
+def test_an_int8_file_gives_its_transposed_convolutions_back(name, tmp_path):
+    original, path = trained_looking(name), tmp_path / "model.onnx"
     changed = copy.deepcopy(original)
     untranspose(changed)
+    enlarge_by_products(changed, SIZE)
     to_onnx(changed, SIZE, path)
     quantize(path, path, iter([torch.randn(2, 3, *SIZE).numpy()]))
-    write_info(path, BundleInfo(ModelConfig("unet", NARROW["unet"]), PreprocessingConfig(SIZE)))
+    write_info(path, BundleInfo(ModelConfig(name, NARROW.get(name, {})), PreprocessingConfig(SIZE)))
     found = starting_weights(path, open_dataset("synthetic:n=10,size=64", "train"))
-    for name, layer in convolutions(original).items():
+    for part, layer in convolutions(original).items():
         if isinstance(layer, torch.nn.ConvTranspose2d):
             step = layer.weight.abs().max() / 64  # int8 rounds to half of it
-            torch.testing.assert_close(found[f"{name}.weight"], layer.weight.data, rtol=0, atol=0.51 * step.item())
-            torch.testing.assert_close(found[f"{name}.bias"], layer.bias.data, rtol=0, atol=1e-3)
+            torch.testing.assert_close(found[f"{part}.weight"], layer.weight.data, rtol=0, atol=0.51 * step.item())
+            torch.testing.assert_close(found[f"{part}.bias"], layer.bias.data, rtol=0, atol=1e-3)
 
 
 def test_the_model_in_the_box_comes_back():

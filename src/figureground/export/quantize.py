@@ -35,7 +35,8 @@ def quantize(path: Path, target: Path, batches: Iterator[NDArray[np.float32]]) -
 
     Weights have 7 bits, -64 to 64. Processors without VNNI (before AVX512-VNNI and AVX-VNNI) add two products of 8 bits
     in 16, which saturates at 32,767: with weights up to 127 bright areas would come out too low there, in every engine.
-    2 × 255 × 64 stays below it, so a file gives the same answer on all processors.
+    2 × 255 × 64 stays below it, so a file gives the same answer on all processors. What follows the last convolution
+    stays in float32.
 
     Args:
         path: the float32 file.
@@ -53,13 +54,14 @@ def quantize(path: Path, target: Path, batches: Iterator[NDArray[np.float32]]) -
 
 
 def _behind_the_head(path: Path) -> list[str]:
-    """The names of the nodes that enlarge the logits: one channel, cheap, and better left in float32."""
+    """The names of the nodes behind the last convolution, which enlarge the logits: cheap, and better in float32."""
     graph = onnx.load(path).graph
     made_by = {name: node for node in graph.node for name in node.output}
-    found, open_ends = [], [output.name for output in graph.output]
+    found: list[str] = []
+    open_ends = [output.name for output in graph.output]
     while open_ends:
         node = made_by.get(open_ends.pop())
-        if node is not None and node.op_type != "Conv":
+        if node is not None and node.op_type not in ("Conv", "ConvTranspose") and node.name not in found:
             found.append(node.name)
             open_ends.extend(node.input)
     return found

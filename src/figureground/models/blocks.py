@@ -48,7 +48,7 @@ class BasicBlock(nn.Module):
 
 
 class BilinearEnlargement(nn.Module):
-    """Logits (B, C, h, w) enlarged to the size (H, W) of the images. A module, so that an export can exchange it."""
+    """Logits (B, C, h, w) enlarged to the size (H, W) of the images. A module, so that an export can replace it."""
 
     def forward(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         return functional.interpolate(logits, size=size, mode="bilinear")

@@ -74,8 +74,8 @@ class CompactFPN(nn.Module):
         )
         last = pyramid_widths[ends - 1]
         self.head = nn.Conv2d(last, 1, kernel_size=1)
-        self.enlarge = BilinearEnlargement()
-        self.shuffle = nn.PixelShuffle(head_stride) if subpixel else None
+        self.enlarge = None if subpixel else BilinearEnlargement()
+        self.shuffle = nn.PixelShuffle(head_stride)
         if subpixel:
             self.head = nn.Conv2d(last, head_stride**2, kernel_size=3, padding=1)
         initialise(self)
@@ -92,7 +92,7 @@ class CompactFPN(nn.Module):
         for block in self.pathway:
             x = block(x, features.pop())  # up to (B, 32, H/2, W/2)
         x = self.head(x)
-        logits: Tensor = self.shuffle(x) if self.shuffle else self.enlarge(x, spatial_size(images))  # (B, 1, H, W)
+        logits: Tensor = self.enlarge(x, spatial_size(images)) if self.enlarge else self.shuffle(x)  # (B, 1, H, W)
         return logits[..., :height, :width]
 
 

@@ -131,8 +131,11 @@ def _transpose_again(network: nn.Module, layers: dict[str, Layer]) -> None:
     """Give what an int8 file holds of transposed convolutions its shape in the network."""
     for name, convolution in convolutions(network).items():
         if isinstance(convolution, nn.ConvTranspose2d) and f"{name}.0" in layers:
-            weight, bias = layers.pop(f"{name}.0")
-            layers[name] = Layer(*transposed(weight, bias.expand(len(weight)), convolution.stride[0]))
+            weight, bias = layers[f"{name}.0"]
+            side = convolution.stride[0]
+            if weight.shape == (convolution.out_channels * side**2, convolution.in_channels, 1, 1):
+                del layers[f"{name}.0"]
+                layers[name] = Layer(*transposed(weight, bias.expand(len(weight)), side))
 
 
 def unfold(network: nn.Module, layers: Mapping[str, Layer], images: Tensor) -> None:
