@@ -1,9 +1,9 @@
 """A lighter compact FPN out of a trained one, to train on from: what adds least to its answers is left out.
 
-Blocks: of those at stride 16 the one that is missed least. Channels at stride 2: those
-without which valid keeps the highest Dice, between layers and within the block. The pathway ends at stride 4 instead of
-2, with a head that gives each place 4 × 4 logits; it begins with what fits the logits of the trained network best
-(least squares), enlarged bilinearly.
+Blocks: of those at stride 16 the one that is missed least. Channels at stride 2: those without which valid keeps the
+highest Dice, between layers and within the block. The pathway ends at stride 4 instead of 2, with a head that gives
+each place 4 × 4 logits; it begins with what fits the logits of the trained network best (least squares), enlarged
+bilinearly.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def test_a_scale_is_the_largest_weight_over_64(quantized, narrow_onnx):
 
 def test_logits_are_enlarged_in_float32(tmp_path):
     network, path = create_model("compact_fpn").eval(), tmp_path / "int8.onnx"
-    enlarge_by_products(network, (64, 64))
+    enlarge_by_products(network)
     to_onnx(network, (64, 64), path)
     quantize(path, path, (np.random.default_rng(seed).random((1, 3, 64, 64), np.float32) for seed in range(4)))
     nodes = onnx.load(path).graph.node

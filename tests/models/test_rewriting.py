@@ -61,7 +61,7 @@ def test_enlarged_by_products_the_answer_is_the_same(name, arguments, size):
     network, images = create_model(name, arguments).eval(), torch.randn(2, 3, *size)
     with torch.inference_mode():
         before = network(images)
-        enlarge_by_products(network, size)
+        enlarge_by_products(network)
         after = network(images)
     assert not any(isinstance(layer, BilinearEnlargement) for layer in network.modules())
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * max(1.0, before.std().item()))
@@ -71,5 +71,5 @@ def test_enlarged_by_products_the_answer_is_the_same(name, arguments, size):
 def test_what_enlarges_nothing_stays(name, arguments):
     network = create_model(name, arguments).eval()
     before = dict(network.named_modules())
-    enlarge_by_products(network, (64, 64))
+    enlarge_by_products(network)
     assert dict(network.named_modules()) == before

@@ -98,7 +98,7 @@ def test_an_int8_file_gives_its_transposed_convolutions_back(name, tmp_path):
     original, path = trained_looking(name), tmp_path / "model.onnx"
     changed = copy.deepcopy(original)
     untranspose(changed)
-    enlarge_by_products(changed, SIZE)
+    enlarge_by_products(changed)
     to_onnx(changed, SIZE, path)
     quantize(path, path, iter([torch.randn(2, 3, *SIZE).numpy()]))
     write_info(path, BundleInfo(ModelConfig(name, NARROW.get(name, {})), PreprocessingConfig(SIZE)))

@@ -104,7 +104,7 @@ def _convert(reference: Member, path: Path, precision: Precision, data: DataConf
     network.cpu()
     if precision == "int8":
         untranspose(network)
-        enlarge_by_products(network, reference.preprocessing.size)
+        enlarge_by_products(network)
     to_onnx(network, reference.preprocessing.size, path)
     if precision == "float16":
         store_in_float16(path)
