@@ -37,10 +37,10 @@ from figureground.models import MODELS, create_model
 from figureground.models.compact_fpn import CompactFPN
 from figureground.prediction import load
 from figureground.preprocessing import Preprocessing
-from figureground.training import datamodule
-from figureground.training.datamodule import loaders, opened
-from figureground.training.keeper import averaging
-from figureground.training.module import SegmentationModule
+from figureground.training import loaders as datamodule
+from figureground.training.callbacks import averaging
+from figureground.training.loaders import loaders, opened
+from figureground.training.supervised import SegmentationModule
 from figureground.training.trainer import make_trainer, without_advice
 
 WARM_UP = 6  # steps that are timed, behind two that are not

@@ -18,7 +18,7 @@ from figureground.data import Dataset, open_dataset
 from figureground.export import Precision, export
 from figureground.images import write_image
 from figureground.models import create_model
-from figureground.prediction.engines.torch_engine import as_tensors
+from figureground.prediction.photos.engines.torch_engine import as_tensors
 from figureground.preprocessing import Preprocessing
 from figureground.runs import BUNDLE_IN_RUN
 

@@ -29,8 +29,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from figureground.images import write_image
-from figureground.prediction.cutout import composite, cutout
-from figureground.prediction.matting import estimate_foreground, refine_alpha
+from figureground.prediction.pictures.cutout import composite, cutout
+from figureground.prediction.pictures.matting import estimate_foreground, refine_alpha
 from figureground.preprocessing import sigmoid
 
 NETWORK = 256

@@ -34,8 +34,8 @@ from torch import nn
 from figureground.config import DataConfig
 from figureground.data import open_dataset
 from figureground.prediction import open_member
-from figureground.prediction.engines.openvino_engine import SETTINGS
-from figureground.prediction.engines.torch_engine import TorchEngine
+from figureground.prediction.photos.engines.openvino_engine import SETTINGS
+from figureground.prediction.photos.engines.torch_engine import TorchEngine
 from figureground.preprocessing import Preprocessing
 from figureground.training.trainer import cpu_multiplies_bfloat16
 

@@ -22,8 +22,8 @@ from machine import in_turns, print_table, write_results
 from PIL import Image
 
 from figureground import load
-from figureground.prediction.film_writing import QUALITY
-from figureground.prediction.video import SHOWN, predict_video
+from figureground.prediction.films.predict import SHOWN, predict_video
+from figureground.prediction.films.writing import QUALITY
 from figureground.pretrained import EXAMPLE, pretrained_bundle
 
 WIDTH, HEIGHT, RATE, ROUNDS = 1280, 720, 30, 3

@@ -38,9 +38,9 @@ from torchvision.transforms import functional
 from figureground.bundle import read_info
 from figureground.images import read_image
 from figureground.prediction import Segmenter, load
-from figureground.prediction.batch import predict_files
-from figureground.prediction.jobs import find_jobs
-from figureground.prediction.shelf import Shelf
+from figureground.prediction.batch.jobs import find_jobs
+from figureground.prediction.batch.predict import predict_files
+from figureground.prediction.batch.shelf import Shelf
 
 BATCH_SIZE = 4
 TARGET = 0.85

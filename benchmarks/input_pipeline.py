@@ -25,9 +25,9 @@ from plain_loop import PlainPets, plain_loader
 from figureground.config import PreprocessingConfig, TrainConfig, merge, parse, plain, read_settings
 from figureground.data import Dataset, Sample, Split
 from figureground.data.cache import CachedDataset, cached
-from figureground.data.oxford_pet import find_root, open_oxford_pet
+from figureground.data.sources.oxford_pet import find_root, open_oxford_pet
 from figureground.preprocessing import Preprocessing
-from figureground.training.datamodule import loaders
+from figureground.training.loaders import loaders
 
 TARGET = 5.0
 DEFAULT_THREADS, ONE_THREAD = -1, 0  # of OpenCV: what the reader's loop gets, and what ours sets

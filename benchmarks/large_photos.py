@@ -28,10 +28,10 @@ from figureground.data.dataset import Sample
 from figureground.evaluation.statistics import bootstrap_mean
 from figureground.labels import FIGURE
 from figureground.metrics import counts, dice
-from figureground.prediction.batch import predict_files
-from figureground.prediction.jobs import find_jobs
-from figureground.prediction.photo import read_photo
-from figureground.prediction.shelf import Shelf
+from figureground.prediction.batch.jobs import find_jobs
+from figureground.prediction.batch.predict import predict_files
+from figureground.prediction.batch.shelf import Shelf
+from figureground.prediction.photos.reading import read_photo
 from figureground.pretrained import pretrained_bundle
 
 LONGEST, SIDES = 4000, 16  # pixels; cameras' sides are multiples

@@ -21,8 +21,8 @@ import numpy as np
 from machine import print_table, write_results
 from numpy.typing import NDArray
 
-from figureground.data.oxford_pet import species_and_breed
-from figureground.evaluation.properties import PROPERTIES
+from figureground.data.sources.oxford_pet import species_and_breed
+from figureground.evaluation.scoring.properties import PROPERTIES
 from figureground.evaluation.statistics import bootstrap_mean, group_differences, holm
 
 LONG = {

@@ -15,7 +15,7 @@ import numpy as np
 from machine import print_table, write_results
 
 from figureground.data import open_dataset
-from figureground.evaluation.scores import score_image
+from figureground.evaluation.scoring.scores import score_image
 from figureground.evaluation.statistics import bootstrap_means
 from figureground.prediction import load
 

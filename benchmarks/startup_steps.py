@@ -32,7 +32,7 @@ stamp("import numpy")
 import PIL.Image  # noqa: E402, F401
 
 stamp("import PIL")
-from figureground.prediction import batch  # noqa: E402, F401
+from figureground.prediction.batch import predict  # noqa: E402, F401
 
 stamp("import figureground.prediction")
 if engine == "openvino":

@@ -46,7 +46,7 @@ from figureground.evaluation import evaluate, score_run
 from figureground.export import export
 from figureground.export.onnx import write_info
 from figureground.prediction import load
-from figureground.prediction.engines import ENGINES
+from figureground.prediction.photos.engines import ENGINES
 from figureground.pretrained import pretrained_bundle
 
 LICENCE = "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0)"

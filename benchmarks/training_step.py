@@ -64,7 +64,7 @@ def training_data(given: argparse.Namespace, model: str) -> tuple[TrainConfig, D
     """The report's recipe for one model, and its training images from the cache."""
     from figureground.config import TrainConfig, merge, parse, read_settings
     from figureground.preprocessing import Preprocessing
-    from figureground.training.datamodule import kept, opened
+    from figureground.training.loaders import kept, opened
 
     changes = {
         "data": {"source": str(given.data), "cache": str(given.cache)},
@@ -87,7 +87,7 @@ def timed_plain(given: argparse.Namespace, model: str) -> list[float]:
     """When each step of the plain loop ended. Nothing of ours but the network is imported before."""
     import plain_loop
 
-    from figureground.data.oxford_pet import find_root, split_names
+    from figureground.data.sources.oxford_pet import find_root, split_names
 
     root = find_root(given.data)
     if root is None:
@@ -111,7 +111,7 @@ def our_steps(config: TrainConfig, dataset: Dataset, steps: int, seed: int) -> l
     import lightning
     import torch
 
-    from figureground.training.module import SegmentationModule
+    from figureground.training.supervised import SegmentationModule
     from figureground.training.trainer import make_trainer, without_advice
 
     ended: list[tuple[float, float]] = []
@@ -132,7 +132,7 @@ def our_loaders(config: TrainConfig, dataset: Dataset) -> Any:
     """For training, where the batches are the same for the same configuration, in every process, and for validation."""
     import torch
 
-    from figureground.training.datamodule import loaders
+    from figureground.training.loaders import loaders
 
     return loaders(config, dataset, dataset, on_gpu=torch.cuda.is_available())
 

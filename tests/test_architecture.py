@@ -53,7 +53,7 @@ TORCH_FREE = {
     "pretrained",
     "cli",
 }
-TORCH_ENGINE = "prediction/engines/torch_engine.py"
+TORCH_ENGINE = "prediction/photos/engines/torch_engine.py"
 
 
 def imported(path: Path) -> set[str]:

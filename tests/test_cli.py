@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from figureground.bundle import read_info
 from figureground.cli import app
-from figureground.data.synthetic import Synthetic
+from figureground.data.sources.synthetic import Synthetic
 from figureground.pretrained import pretrained_bundle
 
 

@@ -13,7 +13,7 @@ from typer.main import get_command
 from figureground import load
 from figureground.cli import app
 from figureground.export.gate import LIMITS
-from figureground.prediction.engines import ENGINES
+from figureground.prediction.photos.engines import ENGINES
 from figureground.pretrained import EXAMPLE
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ import figureground
 from figureground.bundle import read_info
 from figureground.cli import app
 from figureground.export.gate import LIMITS
-from figureground.prediction.engines import ENGINES
+from figureground.prediction.photos.engines import ENGINES
 from figureground.pretrained import DEFAULT, EXAMPLE, PRETRAINED, pretrained_bundle
 from figureground.runs import BUNDLE_IN_RUN, bundle_path
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 import figureground
 from figureground import pretrained
-from figureground.data.synthetic import Synthetic
+from figureground.data.sources.synthetic import Synthetic
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(figureground.__file__).parent

@@ -94,7 +94,7 @@ def _spread(folder: Path, source: str, dice: NDArray[np.float64]) -> list[Case]:
     """Test images from the worst to the best Dice, evenly spaced in rank."""
     from figureground.data import open_dataset
     from figureground.evaluation import Case
-    from figureground.evaluation.cases import headline_mask
+    from figureground.evaluation.report.cases import headline_mask
 
     dataset = open_dataset(source, "test")
     segmenter = load(folder)

@@ -15,7 +15,7 @@ from figureground.data import Split, open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Case, Evaluation, draw_cases, show_prediction
 from figureground.evaluation import evaluate as score
-from figureground.evaluation.pictures import has_screen
+from figureground.evaluation.report.prediction_figure import has_screen
 from figureground.files import replacing
 from figureground.metrics import counts, dice
 from figureground.prediction import load_state_dict

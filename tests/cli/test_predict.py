@@ -15,7 +15,7 @@ from figureground.bundle import read_info
 from figureground.cli import main
 from figureground.config import PostProcessingConfig
 from figureground.export.onnx import write_info
-from figureground.prediction import photo
+from figureground.prediction.photos import reading as photo
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_several_models_are_averaged(command, photos, bright_onnx, tmp_path, mon
 
     from figureground.bundle import read_info
     from figureground.config import OperatingPoint
-    from figureground.prediction import member
+    from figureground.prediction.photos import member
 
     infos = iter([OperatingPoint(0.5, 1.0), OperatingPoint(0.7, 2.0)])
     monkeypatch.setattr(member, "read_info", lambda path: replace(read_info(path), operating_point=next(infos)))
@@ -221,7 +221,7 @@ class Slope:
 
 def test_a_mirrored_look_is_averaged(command, monkeypatch):
     """A slope and its mirror image cancel out: probability 0.5 everywhere."""
-    monkeypatch.setattr("figureground.prediction.member.open_engine", lambda *_: Slope())
+    monkeypatch.setattr("figureground.prediction.photos.member.open_engine", lambda *_: Slope())
     save("grey.png", np.full((32, 32, 3), 128))
     found = {}
     for options in ([], ["--tta"]):

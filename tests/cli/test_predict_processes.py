@@ -15,7 +15,7 @@ SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 from figureground.cli import main
-from figureground.prediction.engines.onnxruntime_engine import OnnxRuntimeEngine
+from figureground.prediction.photos.engines.onnxruntime_engine import OnnxRuntimeEngine
 
 logits = OnnxRuntimeEngine.logits
 def slowly(engine, batch):

@@ -131,7 +131,7 @@ import sys, time
 from pathlib import Path
 from figureground.data import open_dataset
 from figureground.data.cache import cached
-from figureground.data.synthetic import Synthetic
+from figureground.data.sources.synthetic import Synthetic
 from figureground.preprocessing import Preprocessing
 
 reads = []

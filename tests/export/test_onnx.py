@@ -11,7 +11,7 @@ from figureground.bundle import BundleInfo, DataSummary, read_info
 from figureground.config import ModelConfig, OperatingPoint, PostProcessingConfig, PreprocessingConfig
 from figureground.export.onnx import FLOAT16_FROM, store_in_float16, write_info
 from figureground.prediction import open_member
-from figureground.prediction.engines import ENGINES
+from figureground.prediction.photos.engines import ENGINES
 from figureground.preprocessing import sigmoid
 
 ON_ONNX = list(ENGINES[".onnx"])

@@ -14,7 +14,7 @@ from figureground.metrics import counts, dice
 from figureground.models import create_model
 from figureground.models.rewriting import enlarge_by_products
 from figureground.prediction import open_member
-from figureground.prediction.engines import ENGINES, open_engine
+from figureground.prediction.photos.engines import ENGINES, open_engine
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (8, 32, 48, 3), np.uint8)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from figureground.data.synthetic import Synthetic
+from figureground.data.sources.synthetic import Synthetic
 from figureground.images import read_image, read_levels
 from figureground.models import create_model
 from figureground.preprocessing import Preprocessing

@@ -32,12 +32,12 @@ from figureground.evaluation import evaluate, score_run
 from figureground.models import resnet34_unet
 from figureground.prediction import load
 from figureground.runs import free_folder
-from figureground.training import keeper as keeper_file
-from figureground.training import module as module_file
+from figureground.training import callbacks as keeper_file
 from figureground.training import resume, train
 from figureground.training import run as run_file
-from figureground.training.datamodule import loaders
-from figureground.training.keeper import Interrupted, RunKeeper, averaging
+from figureground.training import supervised as module_file
+from figureground.training.callbacks import Interrupted, RunKeeper, averaging
+from figureground.training.loaders import loaders
 
 TINY = TrainConfig(
     data=DataConfig("synthetic:n=40,size=32", cache="off"),

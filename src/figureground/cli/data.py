@@ -26,8 +26,8 @@ def oxford_pet(
     """Get the Oxford-IIIT Pet dataset, or check that a folder holds it."""
     with needs("train"):
         from figureground.data import SPLITS
-        from figureground.data.oxford_pet import download as fetch
-        from figureground.data.oxford_pet import find_root, open_oxford_pet
+        from figureground.data.sources.oxford_pet import download as fetch
+        from figureground.data.sources.oxford_pet import find_root, open_oxford_pet
 
         folder = fetch(root) if download else find_root(root)
         if folder is None:

@@ -56,7 +56,7 @@ def evaluate(
             write_json,
             write_report,
         )
-        from figureground.evaluation.slices import summary
+        from figureground.evaluation.scoring.slices import summary
         from figureground.prediction import load
         from figureground.runs import followed
 

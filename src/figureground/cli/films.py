@@ -14,8 +14,8 @@ from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
     from figureground.prediction import Segmenter
-    from figureground.prediction.cutout import Background
-    from figureground.prediction.jobs import Job
+    from figureground.prediction.batch.jobs import Job
+    from figureground.prediction.pictures.cutout import Background
 
 
 def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool) -> list[str]:
@@ -24,7 +24,7 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
     Raises:
         UsageError: not all of it, and a film was named, or films are ``alone``, rather than found among photos.
     """
-    from figureground.prediction.video import SHOWN
+    from figureground.prediction.films.predict import SHOWN
 
     others = [kind for kind in kinds if kind not in SHOWN]
     if others and (alone or any(is_film(Path(source)) for source in sources)):
@@ -39,8 +39,8 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
 
 def is_film(path: Path) -> bool:
     """Whether it is called one, and is no folder."""
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
-    from figureground.prediction.jobs import is_folder
+    from figureground.prediction.batch.jobs import is_folder
+    from figureground.prediction.films.reading import VIDEO_SUFFIXES
 
     return path.suffix.lower() in VIDEO_SUFFIXES and not is_folder(path)
 
@@ -56,7 +56,7 @@ def predict_film(
 ) -> bool:
     """A film of each of some kinds (``shown_in_films``), each reported; whether all went well."""
     from figureground.files import resolved
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
+    from figureground.prediction.films.reading import VIDEO_SUFFIXES
 
     one = output.suffix.lower() in VIDEO_SUFFIXES
     well = True
@@ -85,7 +85,7 @@ def _of_kind(
     overwrite: bool,
 ) -> str:
     with needs("video"):
-        from figureground.prediction.video import GREEN, predict_video
+        from figureground.prediction.films.predict import GREEN, predict_video
 
         summary = predict_video(
             segmenter, film, target, show=kind,  # type: ignore[arg-type]  # checked there

@@ -20,11 +20,11 @@ from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
     from figureground.prediction import Segmenter
-    from figureground.prediction.batch import Outcome
-    from figureground.prediction.cutout import Background
-    from figureground.prediction.jobs import Job
-    from figureground.prediction.shelf import Shelf
-    from figureground.prediction.views import Views
+    from figureground.prediction.batch.jobs import Job
+    from figureground.prediction.batch.predict import Outcome
+    from figureground.prediction.batch.shelf import Shelf
+    from figureground.prediction.photos.views import Views
+    from figureground.prediction.pictures.cutout import Background
 
 STDIN = "-"
 DEFAULT_OUTPUT = Path("masks")
@@ -94,9 +94,9 @@ def predict(
     What is there already is left alone, so the same command continues a batch that was interrupted.
     """
     from figureground.images import limit_pixels
-    from figureground.prediction.cutout import parse_background
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
-    from figureground.prediction.shelf import Shelf
+    from figureground.prediction.batch.shelf import Shelf
+    from figureground.prediction.films.reading import VIDEO_SUFFIXES
+    from figureground.prediction.pictures.cutout import parse_background
 
     if max_pixels is not None:
         limit_pixels(max_pixels)
@@ -128,7 +128,7 @@ def predict(
 
 def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | None) -> tuple[list[str], list[str]]:
     """Models and what they shall look at; models may stand first among the inputs, and pets is there if none does."""
-    from figureground.prediction.member import is_model
+    from figureground.prediction.photos.member import is_model
     from figureground.pretrained import DEFAULT
 
     first = next((i for i, name in enumerate(inputs) if not is_model(name)), len(inputs))
@@ -148,7 +148,7 @@ def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | 
 def _refuse_missing_model(first: str) -> None:
     """A run folder with a slip of the pen must not be taken for a missing photo, and another model for it."""
     from figureground.images import IMAGE_SUFFIXES
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
+    from figureground.prediction.films.reading import VIDEO_SUFFIXES
     from figureground.pretrained import PRETRAINED
 
     path = Path(first)
@@ -192,7 +192,7 @@ class _Load:
         self, models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[float], changes: Mapping[str, Any]
     ) -> None:
         from figureground.bundle import read_info
-        from figureground.prediction.views import Views, least_size
+        from figureground.prediction.photos.views import Views, least_size
         from figureground.runs import bundle_path
 
         views = Views(tta, (1.0, *tile))
@@ -219,8 +219,8 @@ def _load(models: Sequence[str], engine: str | None, views: Views, photos: int |
 
 
 def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job]]:
-    from figureground.prediction.film_reading import VIDEO_SUFFIXES
-    from figureground.prediction.jobs import find_films, find_jobs
+    from figureground.prediction.batch.jobs import find_films, find_jobs
+    from figureground.prediction.films.reading import VIDEO_SUFFIXES
 
     paths = [Path(source) for source in sources]
     films = find_films(paths, output, VIDEO_SUFFIXES)
@@ -231,7 +231,7 @@ def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], 
 def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Background | None) -> None:
     """One photo on stdin to one picture on stdout."""
     from figureground.images import encode_image, read_profile
-    from figureground.prediction.outputs import COLOURED
+    from figureground.prediction.photos.result import COLOURED
 
     if len(kinds) != 1:
         raise UsageError(f"stdout takes one picture, {len(kinds)} were asked for; expected one, such as mask")
@@ -244,8 +244,8 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     """A batch: each photo reported, and a summary; whether all went well."""
     from tqdm import tqdm
 
-    from figureground.prediction.batch import predict_files
-    from figureground.prediction.engines import FEW
+    from figureground.prediction.batch.predict import predict_files
+    from figureground.prediction.photos.engines import FEW
 
     start = time.perf_counter()
     outcomes: list[Outcome] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from figureground.data.dataset import SPLITS, Dataset, Sample, Split
-from figureground.data.folder import open_folder
-from figureground.data.layouts import recognise
-from figureground.data.oxford_pet import BORDER_LABELS, open_oxford_pet
-from figureground.data.synthetic import open_synthetic
+from figureground.data.sources.folder import open_folder
+from figureground.data.sources.layouts import recognise
+from figureground.data.sources.oxford_pet import BORDER_LABELS, open_oxford_pet
+from figureground.data.sources.synthetic import open_synthetic
 from figureground.errors import UsageError
 
 __all__ = ["SPLITS", "Dataset", "Sample", "Split", "open_dataset"]

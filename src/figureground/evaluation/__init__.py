@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from figureground.evaluation.average import average, require_alike, write_average
-from figureground.evaluation.compare import Comparison, compare, require_comparable
-from figureground.evaluation.evaluate import Evaluation, batches, evaluate
-from figureground.evaluation.fit import Fit, fit_on_valid
-from figureground.evaluation.pictures import Case, draw_cases, show_prediction
-from figureground.evaluation.report import read_record, write_report
-from figureground.evaluation.run import open_split, score_run, write_json
-from figureground.evaluation.slices import groups_of, known_metadata, read_metadata, slices_of
+from figureground.evaluation.comparing import Comparison, compare, require_comparable
+from figureground.evaluation.fitting.average import average, require_alike, write_average
+from figureground.evaluation.fitting.fit import Fit, fit_on_valid
+from figureground.evaluation.report.prediction_figure import Case, draw_cases, show_prediction
+from figureground.evaluation.report.write import read_record, write_report
+from figureground.evaluation.score_run import open_split, score_run, write_json
+from figureground.evaluation.scoring.evaluate import Evaluation, batches, evaluate
+from figureground.evaluation.scoring.slices import groups_of, known_metadata, read_metadata, slices_of
 
 __all__ = [
     "Case",

@@ -23,8 +23,8 @@ from figureground.export.quantize import quantize
 from figureground.files import replacing
 from figureground.models.rewriting import enlarge_by_products, untranspose
 from figureground.prediction import Member, open_member
-from figureground.prediction.engines import ENGINES, open_engine
-from figureground.prediction.engines.torch_engine import TorchEngine
+from figureground.prediction.photos.engines import ENGINES, open_engine
+from figureground.prediction.photos.engines.torch_engine import TorchEngine
 from figureground.runs import bundle_path
 from figureground.version import __version__
 

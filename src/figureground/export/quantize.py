@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from figureground.export.onnx import INPUT, quietly
-from figureground.prediction.engines.private import privately
+from figureground.prediction.photos.engines.private import privately
 
 with privately():
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

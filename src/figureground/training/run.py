@@ -24,12 +24,12 @@ from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
 from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, claimed, followed, link_latest, read_config
-from figureground.training.datamodule import ResumableLoader, kept, loaders, opened
+from figureground.training.callbacks import LAST, Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.history import EpochRow, best_of
-from figureground.training.keeper import LAST, Interrupted, Interruption, RunKeeper, averaging
-from figureground.training.module import SegmentationModule
+from figureground.training.loaders import ResumableLoader, kept, loaders, opened
 from figureground.training.start import starting_bundle, starting_weights, without_download
-from figureground.training.teacher import Taught
+from figureground.training.supervised import SegmentationModule
+from figureground.training.teachers import Taught
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 from figureground.version import __version__
 

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps
 
 from figureground.data import open_dataset
 from figureground.data.doctor import KINDS, check
-from figureground.data.synthetic import Synthetic
+from figureground.data.sources.synthetic import Synthetic
 from figureground.errors import FiguregroundError
 
 from .conftest import SIZE, WIDTH, draw_image, draw_mask

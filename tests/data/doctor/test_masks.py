@@ -6,8 +6,8 @@ from PIL import Image, ImageFilter
 
 from figureground.data.doctor.inspection import find_pinholes, find_specks, measure_figure
 from figureground.data.doctor.masks import Reading, read_mask
-from figureground.data.folder import MaskReader
-from figureground.data.synthetic import Synthetic
+from figureground.data.sources.folder import MaskReader
+from figureground.data.sources.synthetic import Synthetic
 from figureground.images import write_image
 from figureground.labels import FIGURE
 

@@ -15,8 +15,8 @@ from figureground.data.doctor.page import write_page
 from figureground.data.doctor.repair import repair, require_repairable
 from figureground.data.doctor.report import Report, write_json
 from figureground.data.doctor.survey import survey
-from figureground.data.folder import MaskReader
-from figureground.data.oxford_pet import BORDER_LABELS
+from figureground.data.sources.folder import MaskReader
+from figureground.data.sources.oxford_pet import BORDER_LABELS
 from figureground.errors import UsageError
 
 __all__ = [

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from figureground.data.folder import MaskReader
-from figureground.data.layouts import Layout
-from figureground.data.oxford_pet import BEYOND, BORDER, PET
+from figureground.data.sources.folder import MaskReader
+from figureground.data.sources.layouts import Layout
+from figureground.data.sources.oxford_pet import BEYOND, BORDER, PET
 from figureground.images import read_indices, read_levels
 
 Coding = Literal[

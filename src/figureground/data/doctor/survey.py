@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figureground.data.dataset import SPLITS, Split
-from figureground.data.folder import files_by_stem, hashed_split, split_folders
-from figureground.data.layouts import Layout, recognise
-from figureground.data.oxford_pet import image_files, split_names
+from figureground.data.sources.folder import files_by_stem, hashed_split, split_folders
+from figureground.data.sources.layouts import Layout, recognise
+from figureground.data.sources.oxford_pet import image_files, split_names
 from figureground.files import files_below
 from figureground.images import IMAGE_SUFFIXES
 

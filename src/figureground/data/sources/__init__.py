@@ -1,0 +1,1 @@
+"""Where images and masks come from, a file for each kind of source."""

@@ -1,0 +1,1 @@
+"""What is fitted to the split valid behind a training."""

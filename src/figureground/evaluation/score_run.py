@@ -1,0 +1,64 @@
+"""What follows a training run: the fit on valid, and the score on test."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from figureground.bundle import replace_info
+from figureground.config import DataConfig
+from figureground.data import Dataset, Split, open_dataset
+from figureground.evaluation.fitting.fit import FEWEST, fit_on_valid
+from figureground.evaluation.report.write import REPORT, read_record, write_report
+from figureground.evaluation.scoring.evaluate import PER_IMAGE, Evaluation, evaluate
+from figureground.evaluation.scoring.slices import known_metadata, slices_of
+from figureground.files import replacing
+from figureground.prediction import Member, Segmenter, open_member
+from figureground.runs import bundle_path, read_config
+
+TEST = "test.json"
+log = logging.getLogger(__name__)
+
+
+def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
+    """Fit the operating point of a run's best model on the valid split of its data and score it on the test split.
+
+    The figures go into ``test.json`` and the bundle, those of every image into ``per_image.csv``, and all that a
+    colleague needs into ``report.html``.
+
+    Raises:
+        FiguregroundError: the run holds no model, or its data no valid or test split.
+    """
+    config = read_config(folder)
+    member = _fitted(open_member(folder), open_split(config.data, "valid"), progress)
+    segmenter, dataset = Segmenter(member), open_split(config.data, "test")
+    evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
+    figures = evaluation.to_json()
+    slices = slices_of(evaluation, known_metadata(evaluation))
+    write_json(folder / TEST, figures | {"slices": [found.to_json() for found in slices]})
+    summary = replace(member.info.data, splits={**member.info.data.splits, "test": len(dataset)})
+    scores = {**member.info.scores, "test": figures}
+    replace_info(bundle_path(folder), replace(member.info, data=summary, scores=scores))
+    write_report(folder / REPORT, evaluation, segmenter, dataset, slices=slices, record=read_record(folder))
+    return evaluation
+
+
+def open_split(data: DataConfig, split: Split) -> Dataset:
+    """A split of the data that a configuration names."""
+    return open_dataset(data.source, split, foreground=data.foreground, mask_threshold=data.mask_threshold)
+
+
+def _fitted(member: Member, valid: Dataset, progress: bool) -> Member:
+    """The model with what can be fitted to the images that there are."""
+    if len(valid) < FEWEST:
+        log.info("valid has %d images, too few to fit a threshold (%d): it stays 0.5", len(valid), FEWEST)
+        return member
+    return replace(member, info=fit_on_valid(member, valid, progress=progress).info)
+
+
+def write_json(path: Path, figures: object) -> None:
+    """Write figures for programs and people."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(figures, indent=2) + "\n")

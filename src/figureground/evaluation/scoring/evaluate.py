@@ -1,0 +1,306 @@
+"""The scores of a model on a split, at the network's size and at the photos' own."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from figureground.config import PostProcessingConfig, plain, require
+from figureground.data import Dataset, Sample
+from figureground.evaluation.scoring.properties import PROPERTIES, properties_of
+from figureground.evaluation.scoring.quality import QualityScores, score_quality
+from figureground.evaluation.scoring.scores import (
+    COLUMNS,
+    DEFINITIONS,
+    EMPTY_MASK_RULE,
+    LEFT_OUT_RULE,
+    METRICS,
+    ImageScores,
+    Metric,
+    Scores,
+    Tally,
+    score_image,
+)
+from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD, Mean
+from figureground.files import UNSPEAKABLE, replacing
+from figureground.prediction import Prediction, Segmenter
+
+PER_IMAGE = "per_image.csv"
+HEADLINE_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Scores as ``predict`` makes masks: with the temperature, the threshold and the clean-up of the bundle."""
+
+    settings: dict[str, Any]
+    """``threshold``, ``temperature`` and ``post_processing``."""
+    scores: Scores
+    """At the network's size."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As part of ``evaluate --json``."""
+        return self.settings | self.scores.to_json()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a split."""
+
+    data: str
+    model: str
+    split: str
+    foreground: str
+    """What the border of a trimap counted as."""
+    threshold: float
+    size: tuple[int, int]
+    """The network's height and width, at which ``scores`` compares prediction and truth."""
+    names: tuple[str, ...]
+    scores: Scores
+    native: Scores | None
+    """The same at each photo's own size."""
+    fitted: Fitted | None = None
+    """None where the bundle holds nothing but defaults."""
+    quality: QualityScores | None = None
+    """Of the estimates of each mask's Dice, as ``predict`` gives them."""
+    properties: NDArray[np.float64] | None = None
+    """(N, len(PROPERTIES)) at the network's size, what each image is like; NaN where that does not exist."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(N, 3): true positive, false positive and false negative pixels of each image."""
+        return np.stack([self.scores.column(name) for name in ("tp", "fp", "fn")], axis=1).astype(np.int64)
+
+    @property
+    def dice_per_image(self) -> NDArray[np.float64]:
+        """(N,)."""
+        return self.scores.column("dice")
+
+    @property
+    def dice(self) -> Mean:
+        """The mean of the images' Dice."""
+        return self.scores.means["dice"]
+
+    @property
+    def iou(self) -> Mean:
+        """The mean of the images' IoU."""
+        return self.scores.means["iou"]
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures of ``evaluate --json``."""
+        return {
+            "data": self.data,
+            "model": self.model,
+            "split": self.split,
+            "n": len(self.names),
+            "foreground": self.foreground,
+            "threshold": self.threshold,
+            "size": list(self.size),
+            "interval": INTERVAL_METHOD,
+            **DEFINITIONS,
+            **self.scores.to_json(),
+            "native": self.native.to_json() if self.native else None,
+            "fitted": self.fitted.to_json() if self.fitted else None,
+            "quality": self.quality.to_json() if self.quality else None,
+        }
+
+    def summary(self) -> str:
+        """For people: the headline, a table, and how to read it."""
+        both, one = (self.scores.images_with_empty_masks(empty) for empty in (2, 1))
+        lines = [
+            f"{self.split} Dice {_shown(self.dice)}  IoU {_shown(self.iou)}  n={len(self.names)}",
+            *self._table(),
+            f"means of the images with intervals: {INTERVAL_METHOD}; pooled: all pixels together",
+            f"threshold {self.threshold:g}, border counted as: {self.foreground}",
+            f"{EMPTY_MASK_RULE} (both: {both}, one: {one})",
+        ]
+        if self.quality:
+            lines.append(self.quality.summary())
+        if self.foreground == "ignore":
+            lines.append(LEFT_OUT_RULE)
+        if len(self.names) < FEW:
+            lines.append(FEW_IMAGES)
+        return "\n".join(lines)
+
+    def _table(self) -> Iterator[str]:
+        sizes = {f"at {self.size[1]}×{self.size[0]}": self.scores}
+        if self.native:
+            sizes["at the photos' own size"] = self.native
+        if self.fitted:
+            sizes[f"fitted, threshold {self.fitted.settings['threshold']:.3f}"] = self.fitted.scores
+        yield " " * 22 + "".join(f"{title:28}{'pooled':>8}  " for title in sizes).rstrip()
+        for name, metric in METRICS.items():
+            cells = "".join(f"{_shown(s.means[name], metric):28}{_pooled(s, name):>8}  " for s in sizes.values())
+            yield f"  {metric.title + ' ' + metric.unit:20}{cells}".rstrip()
+
+
+def _shown(mean: Mean, metric: Metric = METRICS["dice"]) -> str:
+    digits = 2 if metric.unit else 4
+    return f"{mean.mean:.{digits}f} [{mean.ci95[0]:.{digits}f}, {mean.ci95[1]:.{digits}f}]"
+
+
+def _pooled(scores: Scores, name: str) -> str:
+    digits = 2 if METRICS[name].unit else 4
+    return f"{scores.pooled[name]:.{digits}f}" if name in scores.pooled else "–"
+
+
+def evaluate(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    *,
+    batch_size: int = 8,
+    progress: bool = False,
+    native: bool = True,
+    per_image: Path | None = None,
+) -> Evaluation:
+    """Score a segmenter on every sample of a split, a batch at a time; of an image only its figures are kept.
+
+    The headline is the network as it was trained: threshold 0.5, no temperature, no clean-up. What was fitted is
+    scored beside it, in the same pass.
+
+    Args:
+        segmenter: the model.
+        dataset: the split.
+        batch_size: images that go through the network together.
+        progress: show a bar.
+        native: score at the photos' own size too. A photo that has the network's size is scored once.
+        per_image: write the figures of every image here, as CSV.
+
+    Raises:
+        FiguregroundError: no images, a sample that cannot be read, or ``per_image`` cannot be written.
+    """
+    require(batch_size >= 1, f"batch_size is {batch_size}; expected at least 1")
+    require(len(dataset) > 0, f"{dataset.name}: the split {dataset.split!r} has no images to score")
+    kinds = ["", *(["native_"] if native else []), *(["fitted_"] if _is_fitted(segmenter) else [])]
+    tallies = {kind: Tally(len(dataset)) for kind in kinds}
+    judged: list[tuple[float, bool]] = []
+    properties = np.empty((len(dataset), len(PROPERTIES)))
+    rows = iter(properties)
+    bar = tqdm(total=len(dataset), desc=f"scoring {dataset.split}", unit="image", disable=not progress, leave=False)
+    with bar, _csv_writer(per_image, kinds) as write:
+        for samples in batches(dataset, batch_size):
+            for sample, logits in zip(samples, segmenter.logit_maps([s.image for s in samples]), strict=True):
+                small = _at_network(segmenter, sample)
+                prediction = segmenter.prediction(small.image, logits)
+                judged.append((prediction.estimated_dice, prediction.needs_review))
+                images = _score(segmenter, prediction, logits, sample, small.labels, kinds)
+                for kind, image in images.items():
+                    tallies[kind].add(image)
+                row = next(rows)
+                row[:] = list(properties_of(small.image, small.labels).values())
+                cells = [cell for image in images.values() for cell in image.row]
+                write([sample.name, dataset.foreground, *row, *cells, *judged[-1]])
+            bar.update(len(samples))
+    scores = {kind: tally.scores() for kind, tally in tallies.items()}
+    return _evaluation(segmenter, dataset, scores, judged, properties)
+
+
+def _is_fitted(segmenter: Segmenter) -> bool:
+    """Whether ``predict`` does anything else than the headline."""
+    defaults = (HEADLINE_THRESHOLD, 1.0, PostProcessingConfig())
+    return (segmenter.threshold, segmenter.temperature, segmenter.post_processing) != defaults
+
+
+def _evaluation(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    scores: Mapping[str, Scores],
+    judged: Sequence[tuple[float, bool]],
+    properties: NDArray[np.float64],
+) -> Evaluation:
+    fitted = scores.get("fitted_")
+    settings = {name: plain(getattr(segmenter, name)) for name in ("threshold", "temperature", "post_processing")}
+    estimates, needs_review = np.array(judged).T
+    return Evaluation(
+        data=dataset.name,
+        model=segmenter.name,
+        split=dataset.split,
+        foreground=dataset.foreground,
+        threshold=HEADLINE_THRESHOLD,
+        size=segmenter.preprocessing.size,
+        names=tuple(dataset.names),
+        scores=scores[""],
+        native=scores.get("native_"),
+        fitted=Fitted(settings, fitted) if fitted else None,
+        quality=score_quality(estimates, needs_review.astype(bool), (fitted or scores[""]).column("dice")),
+        properties=properties,
+    )
+
+
+def _at_network(segmenter: Segmenter, sample: Sample) -> Sample:
+    """The sample at the network's size."""
+    preprocessing = segmenter.preprocessing
+    return Sample(sample.name, preprocessing.resize_image(sample.image), preprocessing.resize_labels(sample.labels))
+
+
+def _score(
+    segmenter: Segmenter,
+    prediction: Prediction,
+    logits: NDArray[np.float32],
+    sample: Sample,
+    labels: NDArray[np.uint8],
+    kinds: Sequence[str],
+) -> dict[str, ImageScores]:
+    """By kind; ``prediction`` is the fitted one, and ``labels`` the truth, at the network's size."""
+    scores = {"": _score_headline(segmenter, logits, prediction.image, labels)}
+    if "native_" in kinds:
+        same = prediction.image.shape == sample.image.shape
+        scores["native_"] = scores[""] if same else _score_headline(segmenter, logits, sample.image, sample.labels)
+    if "fitted_" in kinds:
+        scores["fitted_"] = score_image(prediction.mask, prediction.probability, labels)
+    return scores
+
+
+def headline_probability(
+    segmenter: Segmenter, logits: NDArray[np.float32], height: int, width: int
+) -> NDArray[np.float32]:
+    """Probabilities (height, width) of the network as it was trained: the temperature is taken back."""
+    return segmenter.preprocessing.restore(logits * np.float32(segmenter.temperature), height, width)
+
+
+def _score_headline(
+    segmenter: Segmenter, logits: NDArray[np.float32], image: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> ImageScores:
+    probability = headline_probability(segmenter, logits, *image.shape[:2])
+    return score_image(probability > HEADLINE_THRESHOLD, probability, labels)
+
+
+@contextmanager
+def _csv_writer(path: Path | None, kinds: Sequence[str]) -> Iterator[Callable[[Sequence[object]], None]]:
+    """What writes the cells of an image as a row of the table; nothing does where no file is wanted."""
+    if path is None:
+        yield lambda cells: None
+        return
+    columns = [kind + name for kind in kinds for name in COLUMNS]
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors=UNSPEAKABLE) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["name", "foreground", *PROPERTIES, *columns, "estimated_dice", "needs_review"])
+        yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)
+
+
+def batches(dataset: Dataset, size: int) -> Iterator[Sequence[Sample]]:
+    """The samples of a split in order, ``size`` at a time."""
+    for start in range(0, len(dataset), size):
+        yield [dataset[index] for index in range(start, min(start + size, len(dataset)))]
+
+
+def at_network_size(
+    segmenter: Segmenter, dataset: Dataset, *, progress: bool = False, batch_size: int = 8
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]]:
+    """Image (h, w, 3), logits (h, w) and label map (h, w) of each sample of a split, in order."""
+    preprocessing = segmenter.preprocessing
+    bar = tqdm(total=len(dataset), desc=f"fitting on {dataset.split}", unit="image", disable=not progress, leave=False)
+    with bar:
+        for samples in batches(dataset, batch_size):
+            maps = segmenter.logits([sample.image for sample in samples])
+            for sample, logits in zip(samples, maps, strict=True):
+                yield preprocessing.resize_image(sample.image), logits, preprocessing.resize_labels(sample.labels)
+            bar.update(len(samples))

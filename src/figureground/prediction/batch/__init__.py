@@ -1,0 +1,1 @@
+"""Many photographs: which, in what order, and where their results go."""

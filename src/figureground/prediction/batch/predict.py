@@ -1,0 +1,240 @@
+"""Many photos to files: read, predicted and written side by side, each reported, and none done twice."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Semaphore
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.errors import FiguregroundError
+from figureground.images import pixel_count
+from figureground.prediction.batch.jobs import Job
+from figureground.prediction.batch.shelf import Shelf
+from figureground.prediction.photos.reading import Photo, read_photo
+from figureground.prediction.photos.result import Prediction
+from figureground.prediction.photos.segmenter import Segmenter
+from figureground.prediction.photos.views import BATCH_SIZE
+
+READERS = 2
+READ_AHEAD = 2 * BATCH_SIZE
+PIXELS_AT_ONCE = 2**26  # of photos that are read and not yet written: bounds the memory
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photo."""
+
+    job: Job
+    status: Literal["done", "there", "failed"]
+    """``there``: its files existed and were left alone."""
+    message: str = ""
+    files: tuple[Path, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of ``read``, ``predict`` (its share of the batch) and ``write``; they overlap with other photos'."""
+    size: tuple[int, int] | None = None
+    """Height and width of the photo."""
+    figure: float | None = None
+    """The mask's share of the photo."""
+    expected_dice: float | None = None
+    """See ``Prediction.expected_dice``."""
+    estimated_dice: float | None = None
+    """See ``Prediction.estimated_dice``."""
+    needs_review: bool | None = None
+    """See ``Prediction.needs_review``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``predict --json``."""
+        entry: dict[str, Any] = {"file": str(self.job.source), "status": self.status}
+        if self.message:
+            entry["message"] = self.message
+        if self.size is not None:
+            entry |= {"height": self.size[0], "width": self.size[1], "figure": self.figure}
+            entry |= {"expected_dice": self.expected_dice, "estimated_dice": self.estimated_dice}
+            entry |= {"needs_review": self.needs_review, "seconds": self.seconds}
+        return {**entry, "files": [str(path) for path in self.files]}
+
+
+def predict_files(
+    segmenter: Segmenter | Callable[[], Segmenter],
+    jobs: Sequence[Job],
+    shelf: Shelf,
+    *,
+    overwrite: bool = False,
+    judge: bool = True,
+    least: tuple[int, int] | None = None,
+) -> Generator[Outcome, None, None]:
+    """Put the results of each photo on the shelf; a broken one is reported and the others are done.
+
+    Photos are read and results written by threads while the network works on others. What is there already is left
+    alone, so the same call continues a batch that was interrupted, and two processes may share a folder.
+
+    Args:
+        segmenter: the models, or what loads them: the first photos are read meanwhile.
+        jobs: the photos.
+        shelf: where the results go; it is closed at the end, also of an interruption.
+        overwrite: also do photos whose results are there.
+        judge: also estimate how good each mask is, which takes about as long as to read the photo.
+        least: ``least_size`` of a segmenter that is still to be loaded; without it, photos wait for the segmenter.
+
+    Yields:
+        The outcome of each job, in order.
+
+    Raises:
+        FiguregroundError: a result would replace a photo, or the shelf's folder cannot be made.
+    """
+    readers = ThreadPoolExecutor(READERS)
+    pools = [readers]
+    try:
+        if least is None:
+            segmenter = _loaded(segmenter)
+            least = segmenter.least_size
+        read = _Ahead(readers, lambda job: _read(job, shelf, overwrite, least), jobs)
+        loaded = _loaded(segmenter)
+        shelf.open(jobs, overwrite)
+        work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
+        workers = ThreadPoolExecutor(loaded.lanes + 1)  # one more: the network never waits for a picture to be written
+        pools.append(workers)
+        pending: deque[tuple[Future[list[Outcome]], int]] = deque()
+        for batch in _batches(read, BATCH_SIZE // min(2, loaded.lanes)):
+            pixels = sum(entry.pixels for entry in batch if isinstance(entry, _Read))
+            pending.append((workers.submit(work.do, batch), pixels))
+            while len(pending) > loaded.lanes + 1 or sum(pixels for _, pixels in pending) > PIXELS_AT_ONCE:
+                yield from pending.popleft()[0].result()
+        while pending:
+            yield from pending.popleft()[0].result()
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
+        shelf.close()
+
+
+def _loaded(segmenter: Segmenter | Callable[[], Segmenter]) -> Segmenter:
+    return segmenter if isinstance(segmenter, Segmenter) else segmenter()
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A photo that has been read."""
+
+    job: Job
+    photo: Photo
+    seconds: float
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.photo.size)
+
+
+def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int]) -> _Read | Outcome:
+    if not overwrite and shelf.has(job):
+        return Outcome(job, "there", files=shelf.files(job))
+    start = time.perf_counter()
+    try:
+        photo = read_photo(job.source, least, whole=shelf.coloured)
+        return _Read(job, photo, time.perf_counter() - start)
+    except FiguregroundError as error:
+        return Outcome(job, "failed", str(error))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """From photos to files: what each of some threads does with a batch."""
+
+    segmenter: Segmenter
+    shelf: Shelf
+    judge: bool
+    turn: Semaphore
+    """To use the network."""
+
+    def do(self, batch: list[_Read | Outcome]) -> list[Outcome]:
+        """The outcomes of a batch in order. It empties the batch.
+
+        Here and below nothing keeps a photo that has been passed on: a single one can have a gigabyte behind it.
+        """
+        with self.turn:
+            start = time.perf_counter()
+            images = [entry.photo.seen for entry in batch if isinstance(entry, _Read)]
+            maps = self.segmenter.logit_maps(images) if images else []
+            share = (time.perf_counter() - start) / max(1, len(images))
+        del images
+        outcomes = []
+        while batch:
+            entry = batch.pop(0)
+            outcomes.append(entry if isinstance(entry, Outcome) else self._write(entry, maps.pop(0), share))
+            del entry
+        return outcomes
+
+    def _write(self, read: _Read, logits: NDArray[np.float32], share: float) -> Outcome:
+        start = time.perf_counter()
+        prediction = self.segmenter.prediction(read.photo.image, logits, read.photo.size)
+        try:
+            self.shelf.put(read.job, prediction)
+        except FiguregroundError as error:
+            return Outcome(read.job, "failed", str(error))
+        outcome = Outcome(
+            read.job,
+            "done",
+            files=self.shelf.files(read.job),
+            seconds={"read": read.seconds, "predict": share, "write": time.perf_counter() - start},
+            size=prediction.mask.shape,
+            figure=np.count_nonzero(prediction.mask) / prediction.mask.size,
+        )
+        return _judged(outcome, prediction) if self.judge else outcome
+
+
+def _judged(outcome: Outcome, prediction: Prediction) -> Outcome:
+    """With what can be said of the mask without the true one."""
+    return replace(
+        outcome,
+        expected_dice=prediction.expected_dice,
+        estimated_dice=prediction.estimated_dice,
+        needs_review=prediction.needs_review,
+    )
+
+
+class _Ahead:
+    """Photos in order, read ahead by a pool, from now on, as long as their pixels are within bounds."""
+
+    def __init__(self, pool: ThreadPoolExecutor, read: Callable[[Job], _Read | Outcome], jobs: Iterable[Job]) -> None:
+        self._pool, self._read, self._jobs = pool, read, deque(jobs)
+        self._waiting: deque[tuple[Future[_Read | Outcome], int]] = deque()
+        self._pixels = 0
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._jobs and len(self._waiting) < READ_AHEAD:
+            added = pixel_count(self._jobs[0].source)
+            if self._waiting and self._pixels + added > PIXELS_AT_ONCE:
+                return
+            self._waiting.append((self._pool.submit(self._read, self._jobs.popleft()), added))
+            self._pixels += added
+
+    def __iter__(self) -> Iterator[_Read | Outcome]:
+        while self._waiting:
+            self._pixels -= self._waiting[0][1]
+            yield self._waiting.popleft()[0].result()
+            self._fill()
+
+
+def _batches(entries: Iterable[_Read | Outcome], size: int) -> Iterator[list[_Read | Outcome]]:
+    """As many photos at once as make a batch for the network, fewer where they are large."""
+    batch: list[_Read | Outcome] = []
+    pixels = 0
+    for entry in entries:
+        batch.append(entry)
+        pixels += entry.pixels if isinstance(entry, _Read) else 0
+        del entry
+        if len(batch) == size or pixels >= PIXELS_AT_ONCE // 2:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch

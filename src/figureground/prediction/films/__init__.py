@@ -1,0 +1,1 @@
+"""Films: read, predicted and written by a thread each."""

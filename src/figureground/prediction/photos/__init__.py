@@ -1,0 +1,1 @@
+"""One photograph: how networks see it, what runs them, and what they say of it."""

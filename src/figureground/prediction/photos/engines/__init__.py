@@ -1,0 +1,112 @@
+"""What runs a network. Every engine takes the same input and gives the same logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.bundle import BundleInfo, read_tensors
+from figureground.errors import FiguregroundError, UsageError
+
+Shape = Sequence[object]
+
+
+class Engine(Protocol):
+    """A network that is ready to run."""
+
+    name: str
+    """Such as ``torch``."""
+    lanes: int
+    """How many batches it works on at once when asked by so many threads."""
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
+        ...
+
+
+def _torch(path: Path, info: BundleInfo, many: bool) -> Engine:
+    from figureground.prediction.photos.engines.torch_engine import TorchEngine, as_tensors
+
+    return TorchEngine(info.model, as_tensors(read_tensors(path)), str(path))
+
+
+def _openvino(path: Path, info: BundleInfo, many: bool) -> Engine:
+    from figureground.prediction.photos.engines.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(path, info.preprocessing.size, many=many)
+
+
+def _onnxruntime(path: Path, info: BundleInfo, many: bool) -> Engine:
+    from figureground.prediction.photos.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(path, info.preprocessing.size)
+
+
+ENGINES: dict[str, dict[str, Callable[[Path, BundleInfo, bool], Engine]]] = {
+    ".safetensors": {"torch": _torch},
+    ".onnx": {"openvino": _openvino, "onnxruntime": _onnxruntime},
+}
+"""By the suffix of a bundle, the engines that run it, the fastest first (see docs/results.md)."""
+STARTS_FIRST = "onnxruntime"
+FEW = 10
+"""Up to so many photos the engine that starts first is done first: OpenVINO needs about half a second more to start,
+and gains 4 ms (ResNet34-U-Net) to 50 ms (U-Net) with each photo in int8."""
+
+
+def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos: int | None = None) -> Engine:
+    """What runs a bundle.
+
+    Args:
+        bundle: the file.
+        info: its metadata.
+        name: ``torch``, ``openvino`` or ``onnxruntime``; none: the one that is done first, of those installed.
+        photos: how many it will be shown, if that is known. For more than a few the engine works on several batches at
+            once, where it can; otherwise on one with all cores.
+
+    Raises:
+        FiguregroundError: an engine that is not installed or does not run this kind of file, or a damaged file.
+    """
+    known = ENGINES.get(bundle.suffix)
+    if known is None:
+        raise FiguregroundError(f"{bundle} is no bundle; expected a file that ends in: {', '.join(ENGINES)}")
+    if name is not None and name not in known:
+        other = "export the model first: figureground export" if bundle.suffix == ".safetensors" else "leave it out"
+        raise UsageError(f"{bundle.name} runs with {' or '.join(known)}, not with {name!r}; {other}")
+    few = photos is not None and photos <= FEW
+    for candidate in [name] if name else sorted(known, key=lambda each: few and each != STARTS_FIRST):
+        if find_spec(candidate) is not None:
+            return known[candidate](bundle, info, photos is not None and not few)
+    missing = name or list(known)[-1]
+    extra = {"openvino": "openvino", "torch": "train"}.get(missing)
+    package = f"'figureground[{extra}]'" if extra else missing
+    raise FiguregroundError(f"{bundle.name} needs {missing}, which is not installed: pip install {package}")
+
+
+def expect_shapes(bundle: Path, size: tuple[int, int], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> None:
+    """Hold a network's shapes against its metadata, which somebody may have edited.
+
+    Args:
+        bundle: the file, for the message.
+        size: height and width that the metadata names.
+        inputs: the shape of each input of the network; a side that is no number is open.
+        outputs: the shape of each output.
+
+    Raises:
+        FiguregroundError: they are not one (N, 3, H, W) and one (N, 1, H, W) of that size, with any N.
+    """
+    for what, shapes, channels in (("takes", inputs, 3), ("gives", outputs, 1)):
+        found = [tuple(side if isinstance(side, int) else "N" for side in shape) for shape in shapes]
+        if found != [("N", channels, *size)]:
+            raise FiguregroundError(
+                f"{bundle}: its network {what} {', '.join(map(_shown, found))}, its metadata says "
+                f"{_shown(('N', channels, *size))}; the file was changed after its export. Export it again"
+            )
+
+
+def _shown(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))})"

@@ -1,0 +1,63 @@
+"""The ONNX Runtime engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.errors import FiguregroundError
+from figureground.prediction.photos.engines import expect_shapes
+from figureground.prediction.photos.engines.private import privately
+
+with privately():
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+onnxruntime.disable_telemetry_events()  # on Windows, where the variable that `privately` sets is not read
+
+REFUSALS = (
+    state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+    state.RuntimeException, UnicodeDecodeError,  # the last of a message that quotes a damaged name
+)  # fmt: skip
+"""What ONNX Runtime raises for a file that is damaged or beyond it; they have no class in common."""
+
+
+class OnnxRuntimeEngine:
+    """An exported network on the CPU.
+
+    Args:
+        bundle: an ``.onnx`` file.
+        size: height and width of its input.
+
+    Raises:
+        FiguregroundError: not a network that this version of ONNX Runtime reads, or one of other shapes.
+    """
+
+    name = "onnxruntime"
+    lanes = 1
+
+    def __init__(self, bundle: Path, size: tuple[int, int]) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors come as exceptions
+        try:
+            self._session = onnxruntime.InferenceSession(
+                bundle,
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # a second try prints to stdout
+            )
+        except REFUSALS as error:
+            reason = " ".join(str(error).split())
+            raise FiguregroundError(f"{bundle} cannot be run by ONNX Runtime ({reason}); export it again") from None
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        expect_shapes(bundle, size, [port.shape for port in inputs], [port.shape for port in outputs])
+        if inputs[0].type != "tensor(float)":
+            raise FiguregroundError(f"{bundle}: its network takes {inputs[0].type}, expected float; export it again")
+        self._input = inputs[0].name
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
+        (logits,) = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
+        return np.asarray(logits[:, 0])

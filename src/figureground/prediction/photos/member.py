@@ -1,0 +1,64 @@
+"""One trained model of a segmenter: what runs it, and how photos reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from figureground.bundle import BundleInfo, read_info
+from figureground.prediction.photos.engines import Engine, open_engine
+from figureground.preprocessing import Preprocessing
+from figureground.pretrained import PRETRAINED
+from figureground.runs import BUNDLE_IN_RUN, bundle_path
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model that is ready to run."""
+
+    info: BundleInfo
+    """Preprocessing and operating point."""
+    engine: Engine
+    name: str
+    """Where it came from, for messages and reports."""
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How photos become the network's input."""
+        return Preprocessing.of(self.info.preprocessing)
+
+    def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Images (H, W, 3) uint8 at the network's size to calibrated logits (N, H, W), temperature applied."""
+        logits = self.engine.logits(self.preprocessing.normalise(np.stack(images)))
+        return logits / np.float32(self.info.operating_point.temperature)
+
+
+def open_member(source: str | Path, engine: str | None = None, photos: int | None = None) -> Member:
+    """The model in a run folder or a bundle file, or the one of that name in the package.
+
+    ``engine`` and ``photos`` are as in ``open_engine``.
+
+    Raises:
+        FiguregroundError: there is none, it is another kind of file, or the engine is not installed.
+    """
+    path = bundle_path(source)
+    info = read_info(path)
+    return Member(info, open_engine(path, info, engine, photos), str(source))
+
+
+def is_model(source: str) -> bool:
+    """Whether this names a model rather than photos.
+
+    That is a bundle by its suffix, a run folder by what it holds, or a name of ``PRETRAINED`` unless photos have it.
+    """
+    path = Path(source)
+    is_bundle = path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt")
+    with suppress(OSError):  # not a run that could be read; what it is instead is for others to say
+        is_bundle = is_bundle or (path / BUNDLE_IN_RUN).is_file()
+    return is_bundle or (source in PRETRAINED and not path.exists())

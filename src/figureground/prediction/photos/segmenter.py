@@ -1,0 +1,191 @@
+"""From photos to predictions: one or more models, how they look at a photo, and the operating point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from figureground.bundle import BundleInfo
+from figureground.config import ModelConfig
+from figureground.errors import FiguregroundError
+from figureground.images import ImageSource
+from figureground.prediction.photos.member import Member, open_member
+from figureground.prediction.photos.reading import Photo, read_photo
+from figureground.prediction.photos.result import Prediction
+from figureground.prediction.photos.views import BATCH_SIZE, Views, least_size, logit_maps, mean_map
+from figureground.preprocessing import Preprocessing, Restored, resized
+from figureground.pretrained import DEFAULT
+
+PIXELS_AT_ONCE = 2**25  # of photos that are held at the same time, unless a single one has more
+
+
+class Segmenter:
+    """Masks from photos.
+
+    Args:
+        members: one model, or several whose logits are averaged (an ensemble).
+        views: how each looks at a photo.
+
+    Attributes:
+        post_processing: how masks are cleaned up, at first as the first model's bundle says.
+        quality: how the Dice of a mask is estimated, likewise.
+    """
+
+    def __init__(self, *members: Member, views: Views = Views()) -> None:  # noqa: B008 (frozen)
+        if not members:
+            raise FiguregroundError("a segmenter needs a model; expected at least one")
+        self.members = members
+        self.views = views
+        self.post_processing = members[0].info.post_processing
+        self.quality = members[0].info.quality
+
+    @property
+    def name(self) -> str:
+        """The models' names."""
+        return " + ".join(member.name for member in self.members)
+
+    @property
+    def engine(self) -> str:
+        """The engines' names."""
+        return " + ".join(dict.fromkeys(member.engine.name for member in self.members))
+
+    @property
+    def lanes(self) -> int:
+        """How many batches it works on at once when asked by so many threads."""
+        return min(member.engine.lanes for member in self.members)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of the first model: the size at which scores are taken."""
+        return self.members[0].preprocessing
+
+    @property
+    def least_size(self) -> tuple[int, int]:
+        """Height and width below which reduced photos would show less; see ``views.least_size``."""
+        return least_size((member.preprocessing.size for member in self.members), self.views)
+
+    @property
+    def threshold(self) -> float:
+        """A pixel is figure above this probability: the models' own, of several their mean."""
+        return sum(member.info.operating_point.threshold for member in self.members) / len(self.members)
+
+    @property
+    def temperature(self) -> float:
+        """What the model's own logits were divided by; 1 for several, which are calibrated before they are averaged."""
+        return self.members[0].info.operating_point.temperature if len(self.members) == 1 else 1.0
+
+    @property
+    def logit_threshold(self) -> float:
+        """The threshold on the scale of the logits."""
+        return math.log(self.threshold / (1 - self.threshold))
+
+    @overload
+    def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # str is iterable
+    @overload
+    def predict(self, source: Iterable[ImageSource]) -> Iterator[Prediction]: ...
+    def predict(self, source: ImageSource | Iterable[ImageSource]) -> Prediction | Iterator[Prediction]:
+        """The figure in one photo, or, for a list or an iterator, in each as it is asked for.
+
+        Args:
+            source: a file, its bytes, a PIL image or an array (H, W, 3) uint8; or several of these. Up to eight of
+                several are held at once, arrays as copies, so that a camera may use its buffer again.
+
+        Raises:
+            FiguregroundError: a photo that cannot be read, with its name.
+        """
+        if isinstance(source, str | Path | bytes | Image.Image | np.ndarray):
+            return next(self._stream([source]))
+        if hasattr(source, "read") or not isinstance(source, Iterable) or isinstance(source, bytearray | memoryview):
+            raise FiguregroundError(
+                f"a photo was given as {type(source).__name__}; expected a file's name, bytes, a PIL image, an array "
+                "(H, W, 3) uint8, or several of these"
+            )
+        return self._stream(source)
+
+    def _stream(self, sources: Iterable[ImageSource]) -> Iterator[Prediction]:
+        for photos in _chunks(sources, self.least_size):
+            maps = self.logit_maps([photo.seen for photo in photos])
+            while photos:  # each is let go before the next is made: photos can be large
+                yield self.prediction(photos.pop(0).image, maps.pop(0))
+
+    def prediction(
+        self, image: NDArray[np.uint8], logits: NDArray[np.float32], size: tuple[int, int] | None = None
+    ) -> Prediction:
+        """What the logits (h, w) of an image (H, W, 3) say, at the image's own size.
+
+        Or at ``size``, height and width of the photo that the image is a reduced version of; an overlay or a cut-out
+        cannot be made of that.
+        """
+        height, width = size or image.shape[:2]
+        return Prediction(image, Restored(logits, (height, width)), self.threshold, self.post_processing, self.quality)
+
+    def logit_maps(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Images of any sizes, each (H, W, 3) uint8, to maps of logits (h, w): of all models and views, averaged."""
+        by_member = [logit_maps(member, images, self.views) for member in self.members]
+        return [mean_map(maps) for maps in zip(*by_member, strict=True)]
+
+    def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Images of any sizes, each (H, W, 3) uint8, to logits (N, h, w) at the network's size."""
+        return np.stack([resized(logits, *self.preprocessing.size) for logits in self.logit_maps(images)])
+
+
+def _chunks(sources: Iterable[ImageSource], least: tuple[int, int]) -> Iterator[list[Photo]]:
+    """As many photos at once as make a batch, fewer where they are large, or before one that cannot be read."""
+    chunk: list[Photo] = []
+    pixels = 0
+    for source in sources:
+        try:
+            photo = read_photo(source, least)
+        except FiguregroundError:
+            if chunk:
+                yield chunk
+            raise
+        chunk.append(photo)
+        pixels += math.prod(photo.size)
+        if len(chunk) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE:
+            yield chunk
+            chunk, pixels = [], 0
+    if chunk:
+        yield chunk
+
+
+def load(
+    source: str | Path = DEFAULT,
+    *more: str | Path,
+    engine: str | None = None,
+    views: Views = Views(),  # noqa: B008 (frozen)
+    photos: int | None = None,
+) -> Segmenter:
+    """A segmenter from a run folder, a bundle file or a name, or from several, which are averaged.
+
+    Args:
+        source: a run folder, a ``.safetensors`` or an ``.onnx`` file, or a model of the package, such as ``pets``.
+        more: further ones, also of other architectures and sizes.
+        engine: ``torch``, ``openvino`` or ``onnxruntime``; none: the fastest that is installed for each.
+        views: how each model looks at a photo.
+        photos: how many it will be shown, if that is known: for a few, the fastest is the one that starts first, and
+            for many it is prepared to work on several batches at once (``predict_files`` asks it to).
+
+    Raises:
+        FiguregroundError: there is none, or it is another kind of file.
+    """
+    return Segmenter(*(open_member(path, engine, photos) for path in (source, *more)), views=views)
+
+
+def load_state_dict(path: str | Path, model: str) -> Segmenter:
+    """A segmenter from a bare state dict (``.pth``) of ``model``, as the lab report saves it, with its preprocessing.
+
+    Raises:
+        FiguregroundError: missing, damaged, of another model, or a file that could run code.
+    """
+    from figureground.prediction.photos.engines.torch_engine import TorchEngine, read_state_dict
+
+    settings = ModelConfig(model)
+    engine = TorchEngine(settings, read_state_dict(Path(path)), str(path))
+    return Segmenter(Member(BundleInfo(settings), engine, str(path)))

@@ -1,0 +1,118 @@
+"""The figure without its background, and on another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageOps
+
+from figureground.errors import UsageError
+from figureground.images import read_image, strips
+from figureground.prediction.pictures.matting import (
+    Grid,
+    Rows,
+    alpha_model,
+    alpha_of,
+    foreground_of,
+    local_colours,
+    tile_alpha,
+)
+
+Background = tuple[int, int, int] | NDArray[np.uint8]
+"""A colour, RGB 0 to 255, or an image (H, W, 3) of any size."""
+
+
+def cutout(image: NDArray[np.uint8], probability: Rows, threshold: float = 0.5) -> NDArray[np.uint8]:
+    """The figure with a soft edge and its own colours: ``refine_alpha`` and ``estimate_foreground`` in one pass.
+
+    Args:
+        image: (H, W, 3) uint8.
+        probability: (H, W), 0 to 1, of which a few hundred rows are taken at a time.
+        threshold: the probability of the edge.
+
+    Returns:
+        (H, W, 4) uint8 RGBA, alpha not multiplied in. Pieces without any of the figure are (0, 0, 0, 0).
+    """
+    return np.concatenate([rgba for _, rgba in cutout_bands(image, probability, threshold)])
+
+
+def cutout_bands(
+    image: NDArray[np.uint8], probability: Rows, threshold: float
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """A ``cutout``, some rows at a time: which they are, and the rows."""
+    grid = Grid.over(image)
+    colours, prior = grid.sample(image), grid.sample(probability)
+    model = alpha_model(grid, colours, prior, threshold)
+    means = local_colours(grid, colours, alpha_of(model, colours, prior, threshold))
+    for band in grid.bands():
+        pixels, nearby = image[band], probability[band]
+        rgba = np.zeros((*pixels.shape[:2], 4), np.uint8)
+        for tile in grid.tiles_of(band):
+            columns = tile[1]
+            alpha = tile_alpha(grid, model, tile, pixels[:, columns], nearby[:, columns], threshold)
+            rgba[:, columns, 3] = np.round(alpha * 255)
+            if alpha.min() == 1:
+                rgba[:, columns, :3] = pixels[:, columns]
+            elif alpha.max() > 0:
+                rgba[:, columns, :3] = foreground_of(grid.enlarge(means, tile), pixels[:, columns], alpha)
+        yield band, rgba
+
+
+def composite(rgba: NDArray[np.uint8], background: Background) -> NDArray[np.uint8]:
+    """A cut-out over a background.
+
+    Args:
+        rgba: (H, W, 4) uint8, alpha not multiplied in.
+        background: see ``Background``; an image is scaled until it covers, and its middle is taken.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        FiguregroundError: a colour that is not three numbers from 0 to 255, an array that is no image.
+    """
+    height, width = rgba.shape[:2]
+    behind = backdrop(background, height, width)
+    return np.concatenate([blended(rgba[rows], behind[rows]) for rows in strips(height, width)])
+
+
+def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint8]:
+    """A background (H, W, 3) of a photo's size, as ``composite`` takes it."""
+    if isinstance(background, np.ndarray):
+        picture = ImageOps.fit(Image.fromarray(read_image(background)), (width, height), Image.Resampling.BICUBIC)
+        return np.asarray(picture)
+    if len(background) != 3 or not all(0 <= value <= 255 for value in background):
+        raise UsageError(f"background colour {background}; expected three numbers from 0 to 255")
+    return np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
+
+
+def blended(rgba: NDArray[np.uint8], behind: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Some rows (n, W, 4) of a cut-out over those of a background, (n, W, 3)."""
+    rows, figure = Image.fromarray(behind), Image.fromarray(rgba)
+    rows.paste(figure, (0, 0), figure)
+    return np.asarray(rows)
+
+
+def parse_background(text: str) -> Background:
+    """What a user writes for a background: a colour or the path of a picture.
+
+    Args:
+        text: ``white`` and other CSS names, ``#rrggbb``, or a file. A colour's name wins over a file of that name.
+
+    Raises:
+        FiguregroundError: none of these, a colour with transparency, or a picture that cannot be read.
+    """
+    try:
+        red, green, blue, *transparency = ImageColor.getrgb(text)
+    except ValueError:
+        if Path(text).exists():
+            return read_image(text)
+        raise UsageError(
+            f"background {text!r} is neither a colour nor a file; expected a name such as white, #rrggbb or a picture"
+        ) from None
+    if transparency:
+        raise UsageError(f"background {text!r} has transparency; expected an opaque colour such as #rrggbb")
+    return red, green, blue

@@ -1,0 +1,89 @@
+"""Which training images are changed into others, and how they become batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from figureground.config import TrainConfig, merge, parse
+from figureground.data import open_dataset
+from figureground.data.dataset import Sample
+from figureground.labels import SOFT_FIGURE, soft_labels
+from figureground.preprocessing import Preprocessing
+from figureground.training.loaders import Collate, TrainingImages
+
+N = 40
+IMAGENET = Preprocessing((5, 7), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def images(**changes):
+    given = {"preprocessing": {"size": [48, 48]}, "augmentation": "none"}
+    config = parse(TrainConfig, merge(given, changes))
+    dataset = open_dataset("synthetic:n=50,size=48", "train")
+    assert len(dataset) == N
+    return TrainingImages(dataset, config, Preprocessing.of(config.preprocessing)), dataset
+
+
+def test_nothing_is_changed_by_default():
+    found, dataset = images()
+    for index in range(N):
+        np.testing.assert_array_equal(found[0, index].image, dataset[index].image)
+        np.testing.assert_array_equal(found[0, index].labels, soft_labels(dataset[index].labels))
+
+
+def changed(found, dataset, epoch=0):
+    return [index for index in range(N) if not np.array_equal(found[epoch, index].image, dataset[index].image)]
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_negatives_take_the_place_of_a_share(share):
+    found, dataset = images(negatives=share)
+    without = [index for index in range(N) if not (found[0, index].labels == SOFT_FIGURE).any()]
+    assert len(without) / N == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / N))
+    assert without == changed(found, dataset)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_figures_are_pasted_onto_a_share(share):
+    found, dataset = images(copy_paste=share)
+    pasted = changed(found, dataset)
+    assert len(pasted) / N == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / N))
+    for index in pasted:
+        before, after = dataset[index].mask, found[0, index].labels == SOFT_FIGURE
+        assert (after | ~before).all()  # the figure that was there still counts as figure
+        assert found[0, index].labels.any()
+
+
+def test_epoch_and_index_decide():
+    found, dataset = images(copy_paste=0.5, negatives=0.2)
+    again, _ = images(copy_paste=0.5, negatives=0.2)
+    for index in range(N):
+        np.testing.assert_array_equal(found[3, index].image, again[3, index].image)
+    assert changed(found, dataset, epoch=1) != changed(found, dataset, epoch=2)
+
+
+def samples(n=3, height=5, width=7):
+    rng = np.random.default_rng(0)
+    for index in range(n):
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        labels = rng.choice(np.array([0, 1, 255], np.uint8), (height, width))
+        image.setflags(write=False)  # as those of the cache
+        yield Sample(f"{index}", image, labels)
+
+
+@pytest.mark.parametrize("preprocessing", [Preprocessing(), IMAGENET])
+@pytest.mark.parametrize("n", [1, 3])
+def test_batches_are_normalised_as_in_prediction(preprocessing, n):
+    given = list(samples(n))
+    images, labels = Collate(preprocessing)(given)
+    assert (images.shape, images.dtype) == ((n, 3, 5, 7), torch.float32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    expected = preprocessing.normalise(np.stack([sample.image for sample in given]))
+    assert np.array_equal(images.numpy(), expected)
+    assert torch.equal(labels, torch.from_numpy(np.stack([sample.labels for sample in given])))
+
+
+def test_black_and_white_become_minus_one_and_one():
+    image = np.zeros((1, 2, 3), np.uint8)
+    image[0, 1] = 255
+    images, _ = Collate(Preprocessing())([Sample("a", image, image[..., 0])])
+    assert images.flatten().tolist() == [-1, 1] * 3
