@@ -14,6 +14,18 @@ BUNDLE_IN_RUN = "model.safetensors"
 """The bundle of a run's best epoch, in the run's folder."""
 CONFIG = "config.yaml"
 """A run's settings, all of them."""
+CHECKPOINT = "last.ckpt"
+"""What a resumption needs, of the last epoch."""
+HISTORY_TABLE, HISTORY_PICTURE = "metrics.csv", "history.png"
+"""What each epoch gave, a row each, and its curves."""
+PER_IMAGE = "per_image.csv"
+"""The figures of every image of the split that was scored."""
+REPORT = "report.html"
+
+
+def scores_file(split: str) -> str:
+    """The name of the file with the figures of a split, such as ``test.json``."""
+    return f"{split}.json"
 
 
 def read_config(folder: Path) -> TrainConfig:

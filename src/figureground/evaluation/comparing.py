@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from figureground.config import read_settings
 from figureground.errors import FiguregroundError, UsageError
-from figureground.evaluation.scoring.evaluate import Evaluation
+from figureground.evaluation.scoring.evaluation import Evaluation
 from figureground.evaluation.scoring.scores import EMPTY_MASK_RULE, METRICS
 from figureground.evaluation.scoring.slices import SIGNIFICANT, Change, Group, changed_slices
 from figureground.evaluation.statistics import (

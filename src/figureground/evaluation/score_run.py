@@ -10,15 +10,14 @@ from pathlib import Path
 from figureground.bundle import replace_info
 from figureground.config import DataConfig
 from figureground.data import Dataset, Split, open_dataset
-from figureground.evaluation.fitting.fit import FEWEST, fit_on_valid
-from figureground.evaluation.report.write import REPORT, read_record, write_report
-from figureground.evaluation.scoring.evaluate import PER_IMAGE, Evaluation, evaluate
+from figureground.evaluation.fitting.fit import FEWEST_TO_FIT, fit_on_valid
+from figureground.evaluation.report.write import read_record, write_report
+from figureground.evaluation.scoring.evaluation import Evaluation, evaluate
 from figureground.evaluation.scoring.slices import known_metadata, slices_of
 from figureground.files import replacing
 from figureground.prediction import Member, Segmenter, open_member
-from figureground.runs import bundle_path, read_config
+from figureground.runs import PER_IMAGE, REPORT, bundle_path, read_config, scores_file
 
-TEST = "test.json"
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +36,7 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
     evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
     slices = slices_of(evaluation, known_metadata(evaluation))
-    write_json(folder / TEST, figures | {"slices": [found.to_json() for found in slices]})
+    write_json(folder / scores_file("test"), figures | {"slices": [found.to_json() for found in slices]})
     summary = replace(member.info.data, splits={**member.info.data.splits, "test": len(dataset)})
     scores = {**member.info.scores, "test": figures}
     replace_info(bundle_path(folder), replace(member.info, data=summary, scores=scores))
@@ -52,8 +51,8 @@ def open_split(data: DataConfig, split: Split) -> Dataset:
 
 def _fitted(member: Member, valid: Dataset, progress: bool) -> Member:
     """The model with what can be fitted to the images that there are."""
-    if len(valid) < FEWEST:
-        log.info("valid has %d images, too few to fit a threshold (%d): it stays 0.5", len(valid), FEWEST)
+    if len(valid) < FEWEST_TO_FIT:
+        log.info("valid has %d images, too few to fit a threshold (%d): it stays 0.5", len(valid), FEWEST_TO_FIT)
         return member
     return replace(member, info=fit_on_valid(member, valid, progress=progress).info)
 

@@ -14,7 +14,7 @@ Interval = Literal["bca", "percentile"]
 RESAMPLES = 10_000
 LEVEL = 0.95
 INTERVAL_METHOD = f"{LEVEL:.0%} BCa bootstrap over images, {RESAMPLES:,} resamples"
-FEW = 100
+FEWEST_FOR_INTERVALS = 100
 FEW_IMAGES = "with fewer than 100 images intervals are too narrow where a model fails rarely (docs/evaluation.md)"
 EXACT_UP_TO = 13
 """Differences of which all 2^n sign patterns are tried; beyond, ``RESAMPLES`` random ones."""

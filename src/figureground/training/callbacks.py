@@ -20,11 +20,10 @@ from torch import Tensor
 
 from figureground.bundle import BundleInfo, write_bundle
 from figureground.files import replacing
-from figureground.runs import BUNDLE_IN_RUN
+from figureground.runs import BUNDLE_IN_RUN, CHECKPOINT, HISTORY_PICTURE, HISTORY_TABLE
 from figureground.training.history import EpochRow, best_of, draw_history, write_csv
 from figureground.training.supervised import SegmentationModule
 
-LAST, METRICS, HISTORY = "last.ckpt", "metrics.csv", "history.png"
 REDRAWN_AFTER = 5.0
 """Seconds: on a GPU an epoch can be as short as drawing the curves takes."""
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -88,7 +87,7 @@ class RunKeeper(lightning.Callback):
         pl_module.train_sum, pl_module.train_images = 0.0, 0
         self._seconds_before, self._started = 0.0, time.monotonic()
         row = self.rows[-1]
-        write_csv(self._folder / METRICS, self.rows)
+        write_csv(self._folder / HISTORY_TABLE, self.rows)
         if time.monotonic() - self._drawn_at >= REDRAWN_AFTER:
             self.draw(pl_module)
         for logger in trainer.loggers:
@@ -101,7 +100,7 @@ class RunKeeper(lightning.Callback):
     def draw(self, module: SegmentationModule) -> None:
         """The curves of all epochs so far, unless they are drawn already."""
         if len(self.rows) > self._drawn:
-            draw_history(self._folder / HISTORY, self.rows, f"{module.config.model.name}: {self._folder.name}")
+            draw_history(self._folder / HISTORY_PICTURE, self.rows, f"{module.config.model.name}: {self._folder.name}")
             self._drawn, self._drawn_at = len(self.rows), time.monotonic()
 
     @property
@@ -179,7 +178,7 @@ class Interruption(lightning.Callback):
 
 def save_checkpoint(trainer: lightning.Trainer, folder: Path) -> None:
     """Everything a resumption needs, as ``last.ckpt``."""
-    with replacing(folder / LAST) as partial:
+    with replacing(folder / CHECKPOINT) as partial:
         trainer.save_checkpoint(partial)
 
 

@@ -23,8 +23,17 @@ from figureground.files import replacing
 from figureground.models import check_arguments, create_model
 from figureground.models.weights import misfit
 from figureground.preprocessing import Preprocessing
-from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, claimed, followed, link_latest, read_config
-from figureground.training.callbacks import LAST, Interrupted, Interruption, RunKeeper, averaging
+from figureground.runs import (
+    BUNDLE_IN_RUN,
+    CHECKPOINT,
+    CONFIG,
+    bundle_path,
+    claimed,
+    followed,
+    link_latest,
+    read_config,
+)
+from figureground.training.callbacks import Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.history import EpochRow, best_of
 from figureground.training.loaders import ResumableLoader, kept, loaders, opened
 from figureground.training.start import starting_bundle, starting_weights, without_download
@@ -118,13 +127,13 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
         FiguregroundError: the folder holds no run that can be continued.
     """
     folder = followed(folder)  # ``latest`` may point to another run before this one ends
-    for name in (CONFIG, LAST):
+    for name in (CONFIG, CHECKPOINT):
         if not (folder / name).is_file():
             raise FiguregroundError(f"{folder} holds no {name}; there is no run to resume. Start one without --resume")
     config = read_config(folder)
     _refuse_wrong_parts(config)
     datasets = _open_datasets(config, progress)
-    return _fit(config, folder, datasets, _parts(config, datasets, resumed=True), folder / LAST, progress)
+    return _fit(config, folder, datasets, _parts(config, datasets, resumed=True), folder / CHECKPOINT, progress)
 
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:

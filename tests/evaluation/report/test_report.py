@@ -27,7 +27,7 @@ from figureground.evaluation.report.cases import (
 from figureground.evaluation.report.estimates import fitted_section
 from figureground.evaluation.report.page import Plot, Section
 from figureground.evaluation.report.plots import draw_losses
-from figureground.evaluation.scoring.evaluate import Fitted
+from figureground.evaluation.scoring.evaluation import Fitted
 from figureground.evaluation.scoring.scores import Tally, score_image
 from figureground.prediction import Member, Segmenter
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PostProcessingConfig, QualityConfig, plain, require
 from figureground.data import Dataset
-from figureground.evaluation.fitting.calibration import (
+from figureground.evaluation.fitting.cleanup import choose_post_processing
+from figureground.evaluation.fitting.operating_point import (
     Row,
     Temperature,
     choose_threshold,
@@ -22,15 +23,14 @@ from figureground.evaluation.fitting.calibration import (
     parse_target,
     sweep,
 )
-from figureground.evaluation.fitting.cleanup import choose_post_processing
-from figureground.evaluation.scoring.evaluate import at_network_size
-from figureground.evaluation.scoring.quality import QualityFit, fit_quality
+from figureground.evaluation.fitting.quality import QualityFit, fit_quality
+from figureground.evaluation.scoring.evaluation import at_network_size
 from figureground.evaluation.statistics import Mean
 from figureground.metrics import counts, dice
 from figureground.prediction import Member, Prediction, Segmenter
 from figureground.prediction.photos.quality import FEATURES, features
 
-FEWEST = 20
+FEWEST_TO_FIT = 20
 """Images below which a fit follows chance more than the model."""
 
 
@@ -109,12 +109,15 @@ def fit_on_valid(
         progress: show bars.
 
     Raises:
-        FiguregroundError: another split, fewer than ``FEWEST`` images, or a target that cannot be reached.
+        FiguregroundError: another split, fewer than ``FEWEST_TO_FIT`` images, or a target that cannot be reached.
     """
     parse_target(target)  # before the network runs
     split, n = dataset.split, len(dataset)
     require(split == "valid", f"a model is fitted on valid, not on {split!r}: figures of {split} would be too good")
-    require(n >= FEWEST, f"valid has {n} images; expected at least {FEWEST} to fit a threshold and a temperature")
+    require(
+        n >= FEWEST_TO_FIT,
+        f"valid has {n} images; expected at least {FEWEST_TO_FIT} to fit a threshold and a temperature",
+    )
     info = replace(
         member.info, operating_point=OperatingPoint(), post_processing=PostProcessingConfig(), quality=QualityConfig()
     )
@@ -154,6 +157,6 @@ def _fit_quality(segmenter: Segmenter, dataset: Dataset, progress: bool) -> Qual
             by_name = features(prediction.mask, prediction.probability)
             measured.append([by_name[name] for name in FEATURES])
             true.append(float(dice(*counts(prediction.mask, labels))))
-    if len(true) < FEWEST:
+    if len(true) < FEWEST_TO_FIT:
         return None
     return fit_quality(np.array(measured), np.array(true), dataset.split)

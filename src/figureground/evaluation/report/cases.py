@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.data import Dataset, Sample
-from figureground.evaluation.scoring.evaluate import HEADLINE_THRESHOLD, headline_probability
+from figureground.evaluation.scoring.evaluation import HEADLINE_THRESHOLD, headline_probability
 from figureground.labels import FIGURE, LEFT_OUT
 from figureground.prediction import Segmenter
 

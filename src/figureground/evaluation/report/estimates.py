@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from figureground.evaluation.report.page import Plot, Section
 from figureground.evaluation.report.plots import draw_risk_coverage
-from figureground.evaluation.scoring.evaluate import Fitted
-from figureground.evaluation.scoring.quality import POOR, QualityScores
+from figureground.evaluation.scoring.estimates import POOR, QualityScores
+from figureground.evaluation.scoring.evaluation import Fitted
 
 
 def fitted_section(fitted: Fitted | None) -> Sequence[Section]:

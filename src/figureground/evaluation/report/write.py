@@ -32,16 +32,15 @@ from figureground.evaluation.report.plots import (
     draw_sweep,
     draw_valid_dice,
 )
-from figureground.evaluation.scoring.evaluate import Evaluation
+from figureground.evaluation.scoring.evaluation import Evaluation
 from figureground.evaluation.scoring.properties import PROPERTIES
 from figureground.evaluation.scoring.scores import EMPTY_MASK_RULE, LEFT_OUT_RULE, METRICS, Scores
 from figureground.evaluation.scoring.slices import SLICE_METHOD, Slice, correlations_of
-from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD
+from figureground.evaluation.statistics import FEW_IMAGES, FEWEST_FOR_INTERVALS, INTERVAL_METHOD
 from figureground.metrics import THRESHOLDS, Reliability
 from figureground.prediction import Segmenter
-from figureground.runs import CONFIG
+from figureground.runs import CONFIG, HISTORY_TABLE
 
-REPORT = "report.html"
 FAILED = 0.5  # a Dice below which an image is called a failure
 TITLES = {name: found.title for name, found in PROPERTIES.items()}
 BORDER = {
@@ -63,7 +62,7 @@ class RunRecord:
 
 def read_record(model: str | Path) -> RunRecord:
     """What there is of a run; nothing where the model is a single file."""
-    history, config = Path(model) / "metrics.csv", Path(model) / CONFIG
+    history, config = Path(model) / HISTORY_TABLE, Path(model) / CONFIG
     rows: list[dict[str, float]] = []
     if history.is_file():
         with history.open(newline="", encoding="utf-8") as file:
@@ -343,6 +342,6 @@ def _limits(evaluation: Evaluation) -> Section:
         limits.append(f"Scored at {evaluation.size[1]}×{evaluation.size[0]} pixels only, not at the photos' own size.")
     if evaluation.foreground == "ignore":
         limits.append(f"Not counted: {LEFT_OUT_RULE}.")
-    if len(evaluation.names) < FEW:
+    if len(evaluation.names) < FEWEST_FOR_INTERVALS:
         limits.append(f"{FEW_IMAGES.split(' (')[0].capitalize()}.")
     return Section("Limits", html=bullets(limits))

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from figureground.data.dataset import list_briefly
 from figureground.data.sources.oxford_pet import species_and_breed
 from figureground.errors import FiguregroundError
-from figureground.evaluation.scoring.evaluate import Evaluation
+from figureground.evaluation.scoring.evaluation import Evaluation
 from figureground.evaluation.scoring.properties import PROPERTIES
 from figureground.evaluation.statistics import Mean, group_differences, holm, paired_difference, spearman
 
 Metadata = Mapping[str, Sequence[str]]
 """By column, a value for each image; empty where there is none."""
-FEWEST = 10
+SMALLEST_GROUP = 10
 """A group of fewer images is left out: its interval would mean nothing."""
 SIGNIFICANT = 0.05
 SLICE_METHOD = (
@@ -142,7 +142,7 @@ def groups_of(evaluation: Evaluation, metadata: Metadata | None = None) -> list[
     for column, texts in (metadata or {}).items():
         numbers = _numbers(texts)
         found += _categories(column, texts) if numbers is None else _thirds(column, numbers, ("low", "medium", "high"))
-    return [group for group in found if FEWEST <= group.members.sum() < len(evaluation.names)]
+    return [group for group in found if SMALLEST_GROUP <= group.members.sum() < len(evaluation.names)]
 
 
 def _measured(evaluation: Evaluation) -> Iterator[tuple[str, NDArray[np.float64]]]:
@@ -174,7 +174,7 @@ def _numbers(texts: Sequence[str]) -> NDArray[np.float64] | None:
         numbers = np.array([float(text) if text else np.nan for text in texts])
     except ValueError:
         return None
-    return numbers if len(np.unique(numbers[np.isfinite(numbers)])) > FEWEST else None
+    return numbers if len(np.unique(numbers[np.isfinite(numbers)])) > SMALLEST_GROUP else None
 
 
 def correlations_of(evaluation: Evaluation, metric: str = "dice") -> list[Correlation]:
@@ -184,7 +184,7 @@ def correlations_of(evaluation: Evaluation, metric: str = "dice") -> list[Correl
     for name, values in _measured(evaluation):
         known = np.isfinite(values)
         n = int(known.sum())
-        if n < FEWEST or np.ptp(values[known]) == 0 or np.ptp(figures[known]) == 0:
+        if n < SMALLEST_GROUP or np.ptp(values[known]) == 0 or np.ptp(figures[known]) == 0:
             continue
         rho = spearman(values[known], figures[known])
         found.append(Correlation(name, n, rho.mean, rho.ci95))

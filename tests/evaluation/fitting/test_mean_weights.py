@@ -16,7 +16,7 @@ from figureground.models import create_model
 from figureground.prediction import load
 from figureground.runs import read_config
 
-average_module = sys.modules["figureground.evaluation.fitting.average"]
+average_module = sys.modules["figureground.evaluation.fitting.mean_weights"]
 DATA = DataConfig("synthetic:n=30,size=32")
 UNET = ModelConfig("unet", {"base_width": 8})
 SIZE = PreprocessingConfig((32, 32))

@@ -20,7 +20,7 @@ from figureground.data import Dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation.comparing import require_several
 from figureground.evaluation.score_run import open_split
-from figureground.evaluation.scoring.evaluate import evaluate
+from figureground.evaluation.scoring.evaluation import evaluate
 from figureground.files import UNSPEAKABLE, replacing
 from figureground.prediction import Member, Segmenter
 from figureground.runs import BUNDLE_IN_RUN, CONFIG, bundle_path, claimed

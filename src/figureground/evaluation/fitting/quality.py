@@ -1,20 +1,18 @@
-"""Fits the estimate of a mask's Dice that needs no true mask, and says how far it can be trusted."""
+"""Fits the estimate of a mask's Dice that needs no true mask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.config import QualityConfig, plain
-from figureground.evaluation.statistics import Mean, bootstrap_mean, spearman
+from figureground.config import QualityConfig
+from figureground.evaluation.scoring.estimates import POOR
 from figureground.prediction.photos.quality import FEATURES, estimate_dice
 
-POOR = 0.8
-"""A mask with a lower Dice should be found by a review."""
 FOUND = 0.8
 """The share of the poor masks that ``review_below`` must flag on the split it is fitted on.
 
@@ -107,71 +105,3 @@ def pool_adjacent_violators(x: Array, y: Array) -> tuple[Array, Array]:
         blocks.append(block)
     sums = np.array(blocks)
     return sums[:, 0] / sums[:, 2], sums[:, 1] / sums[:, 2]
-
-
-@dataclass(frozen=True)
-class QualityScores:
-    """How good the estimates are, on images that they were not fitted to."""
-
-    mean_absolute_error: Mean
-    """Of the estimate against the true Dice."""
-    rank_correlation: Mean
-    """Spearman's, -1 to 1."""
-    aurc: float
-    """Area under the risk-coverage curve."""
-    aurc_random: float
-    """The same where estimates are by chance: the mean risk."""
-    aurc_perfect: float
-    """The same where they are in the order of the true Dice."""
-    curve: list[tuple[float, float]]
-    """Of risk and coverage, in steps of 5%: a share of the images, those with the highest estimates, and their mean
-    risk.
-    """
-    flagged: float
-    """Share of the images that need a review."""
-    poor: int
-    """Images with a Dice under ``POOR``."""
-    poor_flagged: float | None
-    """Their share that is flagged; none where there are none."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As part of ``evaluate --json``."""
-        return dict(plain(self))
-
-    def summary(self) -> str:
-        """For people, one line."""
-        found = f", {self.poor_flagged:.0%} of the {self.poor} below {POOR}" if self.poor_flagged is not None else ""
-        return (
-            f"estimated Dice: off by {self.mean_absolute_error}, rank correlation {self.rank_correlation}, "
-            f"AURC {self.aurc:.4f} (chance {self.aurc_random:.4f}, perfect {self.aurc_perfect:.4f}); "
-            f"for review: {self.flagged:.1%} of all{found}"
-        )
-
-
-def score_quality(estimates: Array, needs_review: NDArray[np.bool_], dice: Array) -> QualityScores:
-    """Hold estimates (N,) against the true Dice (N,); the risk of a mask is 1 - Dice."""
-    curve = risk_coverage(estimates, 1 - dice)
-    poor = dice < POOR
-    points = [(share / 100, float(curve[max(0, round(share / 100 * len(dice)) - 1)])) for share in range(5, 101, 5)]
-    return QualityScores(
-        mean_absolute_error=bootstrap_mean(np.abs(estimates - dice)),
-        rank_correlation=spearman(estimates, dice),
-        aurc=float(curve.mean()),
-        aurc_random=float(1 - dice.mean()),
-        aurc_perfect=float(risk_coverage(dice, 1 - dice).mean()),
-        curve=points,
-        flagged=float(needs_review.mean()),
-        poor=int(poor.sum()),
-        poor_flagged=float(needs_review[poor].mean()) if poor.any() else None,
-    )
-
-
-def risk_coverage(estimates: Array, risks: Array) -> Array:
-    """The mean risk of the k images with the highest estimates, for k = 1 to n, (n,): the risk-coverage curve.
-
-    Its mean is the area under it (AURC: Geifman & El-Yaniv 2017; Geifman et al. 2019). Of images with the same
-    estimate each counts with the mean risk of them all, as if their order were by chance.
-    """
-    _, group = np.unique(-estimates, return_inverse=True)
-    tied = np.bincount(group, risks) / np.bincount(group)
-    return np.asarray(np.cumsum(tied[np.sort(group)]) / np.arange(1, len(risks) + 1))

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from figureground.config import PostProcessingConfig, plain, require
 from figureground.data import Dataset, Sample
+from figureground.evaluation.scoring.estimates import QualityScores, score_quality
 from figureground.evaluation.scoring.properties import PROPERTIES, properties_of
-from figureground.evaluation.scoring.quality import QualityScores, score_quality
 from figureground.evaluation.scoring.scores import (
     COLUMNS,
     DEFINITIONS,
@@ -29,11 +29,10 @@ from figureground.evaluation.scoring.scores import (
     Tally,
     score_image,
 )
-from figureground.evaluation.statistics import FEW, FEW_IMAGES, INTERVAL_METHOD, Mean
+from figureground.evaluation.statistics import FEW_IMAGES, FEWEST_FOR_INTERVALS, INTERVAL_METHOD, Mean
 from figureground.files import UNSPEAKABLE, replacing
 from figureground.prediction import Prediction, Segmenter
 
-PER_IMAGE = "per_image.csv"
 HEADLINE_THRESHOLD = 0.5
 
 
@@ -126,7 +125,7 @@ class Evaluation:
             lines.append(self.quality.summary())
         if self.foreground == "ignore":
             lines.append(LEFT_OUT_RULE)
-        if len(self.names) < FEW:
+        if len(self.names) < FEWEST_FOR_INTERVALS:
             lines.append(FEW_IMAGES)
         return "\n".join(lines)
 

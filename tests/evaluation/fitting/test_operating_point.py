@@ -12,7 +12,7 @@ from figureground.data import open_dataset
 from figureground.data.dataset import Sample
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import evaluate, fit_on_valid, score_run
-from figureground.evaluation.fitting.calibration import (
+from figureground.evaluation.fitting.operating_point import (
     EDGES,
     Row,
     choose_threshold,

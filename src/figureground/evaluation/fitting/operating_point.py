@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from figureground.config import require
 from figureground.data import Dataset
 from figureground.errors import UsageError
-from figureground.evaluation.scoring.evaluate import at_network_size
+from figureground.evaluation.scoring.evaluation import at_network_size
 from figureground.evaluation.scoring.scores import TOLERANCE_SHARE
 from figureground.evaluation.statistics import Mean, bootstrap_mean
 from figureground.labels import FIGURE, LEFT_OUT
