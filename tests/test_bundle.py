@@ -104,7 +104,7 @@ def test_broken_files_are_named(tmp_path, make, words, read):
         ({"figureground": json.dumps({"format_version": 2})}, "bundle format 2; this version reads up to 1. Update"),
         ({"figureground": json.dumps({"format_version": 2, "colour": "new"})}, "Update figureground"),
         ({"figureground": json.dumps({"colour": "new"})}, "unknown setting 'colour'"),
-        ({"figureground": json.dumps({"preprocessing": {"size": [1, 1]}})}, "expected at least 32 pixels"),
+        ({"figureground": json.dumps({"preprocessing": {"size": [1, 1]}})}, "expected at least 32"),
         ({"figureground": json.dumps({"format_version": "one"})}, "format_version is 'one'"),
     ],
 )

@@ -119,5 +119,5 @@ def test_a_teacher_that_is_not_there_leaves_no_run(tmp_path):
 
 
 def test_a_share_out_of_range_is_refused():
-    with pytest.raises(FiguregroundError, match=r"teacher_share is 1.5; expected a share of the truth, 0 to 1"):
+    with pytest.raises(FiguregroundError, match=r"teacher_share is 1.5; expected 0 to 1"):
         replace(TINY, teacher_share=1.5)

@@ -112,7 +112,7 @@ def test_a_prediction_keeps_its_probabilities():
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 40.0, float("nan")])
 def test_wrong_shares_are_refused(share):
-    with pytest.raises(FiguregroundError, match=r"min_area is .*; expected a share of the photo"):
+    with pytest.raises(FiguregroundError, match=r"min_area is .*; expected at least 0 and below 1"):
         PostProcessingConfig(min_area=share)
 
 

@@ -109,7 +109,7 @@ def test_engines_that_cannot_run_it(tmp_path, monkeypatch, installed, name, engi
         ({METADATA_KEY: "[1]"}, "expected settings by name"),
         ({METADATA_KEY: '{"colour": "new"}'}, "unknown setting 'colour'"),
         ({METADATA_KEY: '{"format_version": 2, "colour": "new"}'}, "bundle format 2; this version reads up to 1"),
-        ({METADATA_KEY: '{"operating_point": {"threshold": 2}}'}, "threshold is 2.0; expected a probability"),
+        ({METADATA_KEY: '{"operating_point": {"threshold": 2}}'}, "threshold is 2.0; expected above 0 and below 1"),
         ({METADATA_KEY: '{"preprocessing": {"size": [32]}}'}, "expected 2 values"),
         ({METADATA_KEY: '{"preprocessing": {"size": [64, 48]}}'},
          "its network takes (N, 3, 32, 48), its metadata says (N, 3, 64, 48); the file was changed after its export"),

@@ -107,7 +107,7 @@ def test_settings_round_trip():
         ({"scores": [1, 0]}, "scores are .1.0, 0.0.; expected rising"),
         ({"scores": []}, "expected rising"),
         ({"dice": [0.5]}, "1 dice for 2 scores"),
-        ({"review_below": 2}, "review_below is 2.0; expected a Dice"),
+        ({"review_below": 2}, "review_below is 2.0; expected 0 to 1"),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):
