@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lighter import LIGHTER, write_lighter
 
-from figureground.config import DataConfig, TrainConfig, merge, parse, read_settings
+from figureground.config import DataConfig, InitialWeights, TrainConfig, merge, parse, read_settings
 from figureground.data import open_dataset
 from figureground.evaluation import evaluate, write_average, write_json
 from figureground.prediction import Segmenter, load
@@ -82,7 +82,7 @@ def run(given: argparse.Namespace, suffix: str, recipe: str, changes: dict[str, 
     config, folder = settings_of(given, recipe, changes), folder_of(given, suffix)
     if len(rows_of(folder / "metrics.csv")) < config.epochs:
         if start:
-            config = replace(config, start_from=str(start))
+            config = replace(config, initial_weights=InitialWeights(str(start)))
         resumable = (folder / "last.ckpt").is_file()
         if (resume(folder) if resumable else train(config, folder, overwrite=True)).interrupted:
             raise SystemExit("interrupted; the same command again goes on")

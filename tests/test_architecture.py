@@ -24,7 +24,7 @@ ALLOWED = {
     "preprocessing": set(),
     "metrics": {"labels"},
     "losses": {"labels"},
-    "models": {"errors"},
+    "models": {"errors", "config"},
     "bundle": {"config", "errors", "files", "onnx_metadata"},
     "runs": {"config", "errors", "pretrained"},
     "data": {"preprocessing", "metrics"} | LEAVES,

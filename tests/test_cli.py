@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from figureground.bundle import read_info
 from figureground.cli import app
 from figureground.data.sources.synthetic import Synthetic
-from figureground.pretrained import pretrained_bundle
 
 
 def figureground(*arguments, status=0):
@@ -140,31 +139,31 @@ def test_wrong_input_is_one_line_without_debug():
     assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
-def test_training_goes_on_from_the_model_in_the_box(tmp_path):
+def test_training_goes_on_from_other_weights(tmp_path, narrow_bundle):
     settings = ["--data", "synthetic:n=40,size=64", "--size", "64", "--epochs", "1", "--cache", "off"]
     done = CliRunner().invoke(
-        app, ["train", *settings, "--recipe", "strong", "--start-from", "pets", "--output", str(tmp_path)]
+        app, ["train", *settings, "--recipe", "strong", "--start-from", str(narrow_bundle), "--output", str(tmp_path)]
     )
     assert done.exit_code == 0, done.output
     config = (tmp_path / "latest" / "config.yaml").read_text()
-    assert "name: compact_fpn" in config  # nobody named a network, so it is that of the weights
-    assert "start_from: pets" in config
+    assert "name: unet" in config  # nobody named a network, so it is that of the weights
+    assert f"network: {narrow_bundle}" in config
 
 
-@pytest.mark.parametrize("changes", [{}, {"model": {"name": "compact_fpn"}}])
-def test_who_names_a_network_without_arguments_gets_those_of_the_weights(changes):
+@pytest.mark.parametrize("changes", [{}, {"model": {"name": "unet"}}])
+def test_who_names_a_network_without_arguments_gets_those_of_the_weights(changes, narrow_bundle):
     from figureground.cli.train import _train_config
 
-    found = read_info(pretrained_bundle("pets")).model
-    assert _train_config("pets_finish", {"start_from": "pets", **changes}).model == found
-    other = _train_config("pets_finish", {"start_from": "pets", "model": {"name": "unet"}})
-    assert (other.model.name, other.model.arguments) == ("unet", {})
+    start = {"initial_weights": {"network": str(narrow_bundle)}}
+    assert _train_config("strong", {**start, **changes}).model == read_info(narrow_bundle).model
+    other = _train_config("strong", {**start, "model": {"name": "resnet34_unet"}})
+    assert (other.model.name, other.model.arguments) == ("resnet34_unet", {})
 
 
 def test_flags_of_a_network_do_not_replace_the_recipes(narrow_bundle):
     from figureground.cli.train import _train_config
 
-    given = {"start_from": str(narrow_bundle), "model": {"arguments": {"base_width": 4}}}
+    given = {"initial_weights": {"network": str(narrow_bundle)}, "model": {"arguments": {"base_width": 4}}}
     assert _train_config("pets_finish", given).model.name == "compact_fpn"
 
 

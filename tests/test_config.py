@@ -42,7 +42,7 @@ UNUSUAL = TrainConfig(
     [
         (TrainConfig, {"learning_rat": 1}, ["learning_rat", "did you mean 'learning_rate'?"]),
         (TrainConfig, {"preprocessing": {"sise": [64, 64]}}, ["preprocessing", "'sise'", "did you mean 'size'?"]),
-        (ModelConfig, {"qqq": 1}, ["unknown setting 'qqq'", "known are: name, arguments"]),
+        (ModelConfig, {"qqq": 1}, ["unknown setting 'qqq'", "known are: name, arguments, encoder"]),
         (TrainConfig, {"epochs": "ten"}, ["epochs is 'ten'", "expected int"]),
         (TrainConfig, {"epochs": 2.5}, ["epochs is 2.5", "expected int"]),
         (TrainConfig, {"epochs": True}, ["epochs is True", "expected int"]),
@@ -134,7 +134,7 @@ def test_plain_holds_no_tuples_or_dataclasses():
     given = plain(UNUSUAL)
     assert given["phases"] == [{"until": 0.5, "size": 64}, {"until": 0.75, "size": 96}]
     assert given["preprocessing"]["size"] == [96, 128]
-    assert given["model"] == {"name": "unet", "arguments": {"base_width": 16, "depths": [1, 2]}}
+    assert given["model"] == {"name": "unet", "encoder": None, "arguments": {"base_width": 16, "depths": [1, 2]}}
 
 
 def test_yaml_keeps_the_declared_order():
@@ -185,6 +185,29 @@ def test_settings_are_read_from_a_file(tmp_path):
     path.write_text("epochs: 3\nmodel: {name: unet}\n")
     assert read_settings(path) == {"epochs": 3, "model": {"name": "unet"}}
     assert read_settings(str(path)) == read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("start_from: runs/a", {"initial_weights": {"network": "runs/a"}}),
+        ("start_from: null", {"initial_weights": {"network": None}}),
+        (
+            "model: {name: resnet34_unet, arguments: {pretrained: true}}",
+            {"model": {"name": "resnet34_unet", "arguments": {}}, "initial_weights": {"encoder": "imagenet"}},
+        ),
+        ("model: {arguments: {pretrained: false}}", {"model": {"arguments": {}}, "initial_weights": {"encoder": None}}),
+        (
+            "{start_from: runs/a, model: {arguments: {pretrained: true}}}",
+            {"model": {"arguments": {}}, "initial_weights": {"network": "runs/a", "encoder": "imagenet"}},
+        ),
+        ("model: {arguments: {base_width: 8}}", {"model": {"arguments": {"base_width": 8}}}),
+    ],
+)
+def test_settings_of_version_0_1_are_read(tmp_path, before, now):
+    (tmp_path / "old.yaml").write_text(before)
+    assert read_settings(tmp_path / "old.yaml") == now
+    parse(TrainConfig, now)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from figureground.errors import FiguregroundError
 from figureground.files import replacing
 from figureground.onnx_metadata import read_onnx_metadata
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no encoder
 METADATA_KEY = "figureground"
 
 

@@ -7,6 +7,7 @@ docs/settings.md are made of it (``figureground.settings``).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -37,11 +38,34 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network."""
+    """Which network: the graph alone, not where its weights come from."""
 
-    name: str = setting("resnet34_unet", "Which network: unet, resnet34_unet or compact_fpn.", flags=("--model",))
+    name: str = setting(
+        "resnet34_unet",
+        "Which network: unet, resnet34_unet, compact_fpn, or a decoder of an encoder.",
+        flags=("--model",),
+    )
     arguments: dict[str, Any] = setting(
         {}, "What the network is built with, such as {base_width: 32} of unet.", flags=("--arguments",)
+    )
+    encoder: str | None = setting(
+        None, "What the decoder stands on: a network of timm, such as efficientnet_lite0.", flags=("--encoder",)
+    )
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Which weights a training starts from; none: random ones."""
+
+    network: str | None = setting(
+        None,
+        "A run folder, .safetensors bundle or name whose weights the whole network starts from.",
+        flags=("--start-from",),
+    )
+    encoder: str | None = setting(
+        None,
+        "Where the network's are not given, the encoder's weights: imagenet, or a file.",
+        flags=("--encoder-weights",),
     )
 
 
@@ -127,9 +151,7 @@ class TrainConfig:
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
-    start_from: str | None = setting(
-        None, "A run folder, bundle, exported file or name (pets) whose weights the network starts from."
-    )
+    initial_weights: InitialWeights = InitialWeights()
     epochs: int = setting(10, "How often every training image is seen.", at_least=1, flags=("--epochs", "-e"))
     batch_size: int = setting(4, "Images for a step.", at_least=1, flags=("--batch-size", "-b"))
     learning_rate: float = setting(1e-4, "The highest, where a schedule varies it.", above=0)
@@ -229,7 +251,22 @@ def read_settings(source: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise FiguregroundError(f"{source} is not readable as YAML: {error}") from error
     require(isinstance(settings, dict), f"{source}: expected settings by name, found {type(settings).__name__}")
-    return dict(settings)
+    return _translated(settings)
+
+
+def _translated(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What version 0.1 wrote (``start_from``, and ``pretrained`` among the model's arguments) under today's names."""
+    given = dict(settings)
+    weights: dict[str, Any] = {}
+    if "start_from" in given:
+        weights["network"] = given.pop("start_from")
+    model = given.get("model")
+    arguments = model.get("arguments") if isinstance(model, Mapping) else None
+    if isinstance(model, Mapping) and isinstance(arguments, Mapping) and "pretrained" in arguments:
+        arguments = dict(arguments)
+        weights["encoder"] = "imagenet" if arguments.pop("pretrained") else None
+        given["model"] = {**model, "arguments": arguments}
+    return merge(given, {"initial_weights": weights}) if weights else given
 
 
 def to_yaml(config: TrainConfig) -> str:

@@ -115,3 +115,25 @@ def bundle_path(source: str | Path) -> Path:
             f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
         )
     return path
+
+
+def trainable_bundle(source: str | Path) -> Path:
+    """The bundle whose weights a training can go on from: as ``bundle_path``, and of a name the file that holds them.
+
+    Raises:
+        FiguregroundError: there is none, or it is an exported file.
+    """
+    path = bundle_path(source)
+    if path.suffix != ".onnx":
+        return path
+    if str(source) not in PRETRAINED or path != pretrained_bundle(str(source)):
+        raise FiguregroundError(
+            f"{path} is an exported file, which is not trained on; give the run or the .safetensors it was made from"
+        )
+    trainable = path.with_suffix(".safetensors")
+    if not trainable.is_file():
+        raise FiguregroundError(
+            f"{source} has no trainable weights in this version; start from a run or a .safetensors bundle, or learn "
+            f"from it with --teacher {source}"
+        )
+    return trainable

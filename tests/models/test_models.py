@@ -88,24 +88,6 @@ def test_resnet_encoder_is_torchvisions():
         torch.testing.assert_close(ours(images)[3], expected)
 
 
-def test_imagenet_weights_are_loaded(monkeypatch):
-    weights = {name: torch.full_like(t, 0.25) for name, t in ResNet34Encoder().state_dict().items()}
-    monkeypatch.setattr("figureground.models.resnet34_unet.imagenet_weights", lambda architecture: weights)
-    model = create_model("resnet34_unet", {"pretrained": True})
-    assert model.encoder.conv1.weight.unique().item() == 0.25
-
-
-def test_imagenet_weights_without_a_network(monkeypatch):
-    from urllib.error import URLError
-
-    def offline(*arguments, **settings):
-        raise URLError("no route")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(FiguregroundError, match=r"resnet34 could not be downloaded.*leave out --pretrained"):
-        create_model("resnet34_unet", {"pretrained": True})
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -117,6 +99,13 @@ def test_imagenet_weights_without_a_network(monkeypatch):
         ("compact_fpn", {"head_stride": 8}, r"head_stride is 8; expected one of: \(2, 4\)"),
         ("compact_fpn", {"subpixel": "no"}, "subpixel is 'no'; expected true or false"),
         ("vnet", {}, "no model 'vnet'; expected one of: unet, resnet34_unet, compact_fpn"),
+        (
+            "unet",
+            {"base_width": 5000},
+            "base_width is 5000; expected channels, 1 to 4096, such as 64",
+        ),
+        ("compact_fpn", {"blocks": [1, 2, 3, 4, 65]}, "blocks is .* expected 5 whole numbers above 0, up to 64"),
+        ("resnet34_unet", {"pretrained": True}, "model 'resnet34_unet' has no argument pretrained"),
         ("unet", {"width": 3}, "model 'unet' has no argument width; it has: base_width"),
     ],
 )

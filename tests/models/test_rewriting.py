@@ -3,7 +3,7 @@ import torch
 
 from figureground.models import create_model
 from figureground.models.blocks import BilinearEnlargement
-from figureground.models.rewriting import enlarge_by_products, transposed, untranspose
+from figureground.models.rewriting import enlarge_by_products, untranspose
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("unet", {"base_width": 4}), ("resnet34_unet", {})])
@@ -32,18 +32,6 @@ def test_other_transposed_convolutions_stay(settings):
     network = torch.nn.Sequential(layer)
     untranspose(network)
     assert network[0] is layer
-
-
-@pytest.mark.parametrize("biased", [True, False])
-def test_a_transposed_convolution_comes_back(biased):
-    layer = torch.nn.ConvTranspose2d(4, 6, kernel_size=2, stride=2, bias=biased)
-    network = torch.nn.Sequential(layer)
-    untranspose(network)
-    made = network.get_submodule("0.0")
-    bias = made.bias if biased else torch.zeros(24)
-    weight, shift = transposed(made.weight, bias, side=2)
-    torch.testing.assert_close(weight, layer.weight)
-    torch.testing.assert_close(shift, layer.bias if biased else torch.zeros(6))
 
 
 @pytest.mark.parametrize(

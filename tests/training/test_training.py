@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from figureground.bundle import read_info, read_tensors
 from figureground.config import (
     DataConfig,
+    InitialWeights,
     ModelConfig,
     Phase,
     PreprocessingConfig,
@@ -29,7 +30,6 @@ from figureground.config import (
 from figureground.data import open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation import evaluate, score_run
-from figureground.models import resnet34_unet
 from figureground.prediction import load
 from figureground.runs import free_folder
 from figureground.training import callbacks as keeper_file
@@ -256,41 +256,11 @@ def test_only_runs_are_replaced(tmp_path):
     assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"dear"
 
 
-def test_the_weights_of_imagenet_are_not_needed_again(tmp_path, monkeypatch):
-    config = replace(TINY, model=ModelConfig("resnet34_unet"), preprocessing=PreprocessingConfig((64, 64)), epochs=1)
-    run = train(config, tmp_path / "a")
-    given = replace(config, model=ModelConfig("resnet34_unet", {"pretrained": True}))
-    (run.folder / "config.yaml").write_text(to_yaml(given))
-    monkeypatch.setattr(resnet34_unet, "imagenet_weights", lambda name: pytest.fail("a download"))
-    assert not resume(run.folder).interrupted
-
-
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     run = train(TINY, tmp_path / "a")
     before = without_seconds(run.folder)
     again = resume(run.folder)
     assert (without_seconds(run.folder), len(again.rows), again.interrupted) == (before, 3, False)
-
-
-def test_starting_from_the_weights_of_a_run(tmp_path):
-    first = train(replace(TINY, epochs=1), tmp_path / "first")
-    still = replace(TINY, epochs=1, learning_rate=1e-12, start_from=str(first.folder))  # too little to move a weight
-    second = train(still, tmp_path / "second")
-    trained, found = read_tensors(first.model), read_tensors(second.model)
-    for name in (name for name in trained if "running" not in name and "num_batches" not in name):
-        np.testing.assert_allclose(found[name], trained[name], atol=1e-9)
-    third = train(replace(still, start_from=str(first.model), epochs=2), tmp_path / "third")
-    assert len(resume(third.folder).rows) == 2  # the checkpoint counts, not the weights it started from
-
-
-def test_starting_from_another_network_is_refused_and_leaves_no_run(tmp_path):
-    first = train(replace(TINY, epochs=1), tmp_path / "first")
-    other = replace(TINY, model=ModelConfig("unet", {"base_width": 8}), start_from=str(first.folder))
-    with pytest.raises(FiguregroundError, match=r"is of unet .*4.*the network to train is unet .*8.*expected the same"):
-        train(other, tmp_path / "second")
-    with pytest.raises(FiguregroundError, match=r"none.safetensors: no such model"):
-        train(replace(TINY, start_from=str(tmp_path / "none.safetensors")), tmp_path / "second")
-    assert not (tmp_path / "second").exists()
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
@@ -501,9 +471,10 @@ def test_links_to_runs_are_settled_when_a_run_begins(tmp_path):
     first = train(replace(TINY, epochs=1), tmp_path / "a")
     data = replace(TINY.data, cache=str(tmp_path / "cache"))
     latest = str(tmp_path / "latest")
-    second = train(replace(TINY, data=data, epochs=1, start_from=latest, teachers=(latest,)), tmp_path / "b")
+    config = replace(TINY, data=data, epochs=1, initial_weights=InitialWeights(latest), teachers=(latest,))
+    second = train(config, tmp_path / "b")
     written = parse(TrainConfig, read_settings(second.folder / "config.yaml"))
-    assert (written.start_from, written.teachers) == (str(first.folder), (str(first.folder),))
+    assert (written.initial_weights.network, written.teachers) == (str(first.folder), (str(first.folder),))
     assert len(resume(second.folder).rows) == 1
     for teacher in (latest, f"{latest}/model.safetensors"):
         with pytest.raises(FiguregroundError, match=r"b is the teacher and would be replaced; choose another --name"):

@@ -45,12 +45,17 @@ def train(
     base_width: Annotated[
         int | None, typer.Option(help="Channels of unet's first stage (default: 64).", rich_help_panel=TRAINING)
     ] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Start from ImageNet weights.", rich_help_panel=TRAINING)
-    ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="What --model decodes: a network of timm, as efficientnet_lite0.", rich_help_panel=TRAINING),
+    ] = None,
+    encoder_weights: Annotated[
+        str | None,
+        typer.Option(help="Start the encoder from: imagenet, or a file.", rich_help_panel=TRAINING),
+    ] = None,
     start_from: Annotated[
         str | None,
-        typer.Option(help="Start from this run, bundle, .onnx file or name (pets).", rich_help_panel=TRAINING),
+        typer.Option(help="Start from the weights of this run, .safetensors bundle or name.", rich_help_panel=TRAINING),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -110,11 +115,12 @@ def train(
     """
     settings: dict[str, Any] = {
         "data": {"source": data, "foreground": foreground, "mask_threshold": mask_threshold, "cache": cache},
-        "model": {"name": model, "arguments": _model_arguments(base_width, pretrained)},
+        "model": {"name": model, "encoder": encoder, "arguments": _model_arguments(base_width)},
+        "initial_weights": {"network": start_from, "encoder": encoder_weights},
         "preprocessing": {"size": None if size is None else [size, size]},
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "augmentation": augmentation,
         "loss": loss, "accumulate": accumulate, "clip": clip, "early_stopping": early_stopping,
-        "precision": precision, "device": device, "workers": workers, "seed": seed, "start_from": start_from,
+        "precision": precision, "device": device, "workers": workers, "seed": seed,
         "teachers": teacher or None, "teacher_share": teacher_share,
     }  # fmt: skip
     changes = _given(settings)
@@ -138,11 +144,8 @@ def train(
         _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), progress)
 
 
-def _model_arguments(base_width: int | None, pretrained: bool) -> dict[str, Any] | None:
-    arguments: dict[str, Any] = {} if base_width is None else {"base_width": base_width}
-    if pretrained:
-        arguments["pretrained"] = True
-    return arguments or None
+def _model_arguments(base_width: int | None) -> dict[str, Any] | None:
+    return None if base_width is None else {"base_width": base_width}
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -157,13 +160,13 @@ def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
     """
     from figureground.bundle import read_info
     from figureground.config import TrainConfig, merge, parse, plain, read_settings
-    from figureground.runs import bundle_path
+    from figureground.runs import trainable_bundle
 
     settings = read_settings(base)
     parse(TrainConfig, settings, base)
-    start = changes.get("start_from", settings.get("start_from"))
+    start = merge(settings, changes).get("initial_weights", {}).get("network")
     if start:
-        info = read_info(bundle_path(start))
+        info = read_info(trainable_bundle(start))
         own = settings.get("model", {})
         name = merge(own, changes.get("model", {})).get("name", info.model.name)
         if name == info.model.name and not own.get("arguments"):

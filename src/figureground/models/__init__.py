@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from figureground.config import ModelConfig
 from figureground.errors import FiguregroundError, UsageError
 from figureground.models.compact_fpn import CompactFPN
 from figureground.models.resnet34_unet import ResNet34UNet
@@ -19,7 +20,7 @@ MODELS: dict[str, type[nn.Module]] = {
 }
 
 
-def create_model(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
+def create_model(name: str, arguments: Mapping[str, object] | None = None, *, encoder: str | None = None) -> nn.Module:
     """The network ``name`` of ``MODELS``, built with ``arguments``.
 
     Raises:
@@ -27,7 +28,14 @@ def create_model(name: str, arguments: Mapping[str, object] | None = None) -> nn
     """
     arguments = arguments or {}
     check_arguments(name, arguments)
+    if encoder is not None:
+        raise UsageError(f"model {name!r} has an encoder of its own; leave out the encoder {encoder!r}")
     return MODELS[name](**arguments)
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """The network of these settings, with random weights."""
+    return create_model(config.name, config.arguments, encoder=config.encoder)
 
 
 def check_arguments(name: str, arguments: Mapping[str, object]) -> None:

@@ -69,9 +69,9 @@ def initialise(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def is_count(value: object) -> bool:
-    """Whether it is a whole number above 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def is_count(value: object, most: int = 4096) -> bool:
+    """Whether it is a whole number above 0 and up to ``most``: more channels than that are a mistake, or an attack."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
 
 
 def spatial_size(images: Tensor) -> tuple[int, int]:

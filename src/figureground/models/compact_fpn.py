@@ -49,10 +49,7 @@ class CompactFPN(nn.Module):
     ) -> None:
         super().__init__()
         for name, each in {"widths": widths, "pyramid_widths": pyramid_widths, "blocks": blocks}.items():
-            if not (isinstance(each, list | tuple) and len(each) == len(STRIDES) and all(map(is_count, each))):
-                raise UsageError(
-                    f"{name} is {each!r}; expected {len(STRIDES)} whole numbers above 0, one for each of the strides"
-                )
+            _require_counts(name, each, most=64 if name == "blocks" else 4096)
         if head_stride not in HEAD_STRIDES:
             raise UsageError(f"head_stride is {head_stride!r}; expected one of: {HEAD_STRIDES}")
         if not isinstance(subpixel, bool):
@@ -94,6 +91,13 @@ class CompactFPN(nn.Module):
         x = self.head(x)
         logits: Tensor = self.enlarge(x, spatial_size(images)) if self.enlarge else self.shuffle(x)  # (B, 1, H, W)
         return logits[..., :height, :width]
+
+
+def _require_counts(name: str, values: object, most: int) -> None:
+    given = values if isinstance(values, list | tuple) else ()
+    if len(given) != len(STRIDES) or not all(is_count(each, most) for each in given):
+        expected = f"{len(STRIDES)} whole numbers above 0, up to {most}, one for each of the strides"
+        raise UsageError(f"{name} is {values!r}; expected {expected}")
 
 
 class ConvolutionBN(nn.Sequential):

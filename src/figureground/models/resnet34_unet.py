@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from figureground.models.blocks import BilinearEnlargement, DoubleConvolution, initialise, residual_stage, spatial_size
-from figureground.models.weights import imagenet_weights
 
 
 class ResNet34UNet(nn.Module):
@@ -16,13 +15,10 @@ class ResNet34UNet(nn.Module):
     The last two up blocks both join the first residual stage, so the decoder ends at a quarter of the input's size and
     its logits are enlarged to it.
 
-    Args:
-        pretrained: start the encoder from torchvision's ImageNet weights (downloaded once).
-
     Input (B, 3, H, W) float with H, W >= 32; output (B, 1, H, W) logits. 33,867,649 parameters.
     """
 
-    def __init__(self, pretrained: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = ResNet34Encoder()
         self.bottleneck = DoubleConvolution(512, 1024, 512)
@@ -32,8 +28,6 @@ class ResNet34UNet(nn.Module):
         self.up1 = UpBlock(64, 64, 64)
         self.head = nn.Conv2d(64, 1, kernel_size=1)
         self.enlarge = BilinearEnlargement()
-        if pretrained:
-            self.encoder.load_state_dict(imagenet_weights("resnet34"))
 
     def forward(self, images: Tensor) -> Tensor:
         stage1, stage2, stage3, stage4 = self.encoder(images)

@@ -28,12 +28,6 @@ def untranspose(network: nn.Module) -> None:
         network.set_submodule(name, nn.Sequential(convolution, nn.PixelShuffle(side)).eval())
 
 
-def transposed(weight: Tensor, bias: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Weight (in, out, side, side) and bias (out,) of what ``untranspose`` made a 1×1 convolution."""
-    channels = weight.shape[1]
-    return weight.reshape(-1, side, side, channels).permute(3, 0, 1, 2), bias.reshape(-1, side**2).mean(1)
-
-
 def _apart(layer: nn.ConvTranspose2d) -> bool:
     """Whether each pixel of its output comes from one place of its input, and both sides are enlarged alike."""
     plain = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding == layer.output_padding == (0, 0)

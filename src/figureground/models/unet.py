@@ -21,7 +21,7 @@ class UNet(nn.Module):
     def __init__(self, base_width: int = 64) -> None:
         super().__init__()
         if not is_count(base_width):
-            raise UsageError(f"base_width is {base_width!r}; expected a whole number of channels, such as 64")
+            raise UsageError(f"base_width is {base_width!r}; expected channels, 1 to 4096, such as 64")
         w1, w2, w3, w4, w5 = (base_width * 2**stage for stage in range(5))
         self.down1 = DoubleConvolution(3, w1, w1)
         self.down2 = DoubleConvolution(w1, w2, w2)

@@ -1,42 +1,63 @@
-"""A network's weights: those that others have published, for encoders that start from them, and whether some fit."""
+"""A network's weights: whether some fit, and a network that is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from urllib.error import URLError
+from collections.abc import Callable, Mapping, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from figureground.config import ModelConfig
 from figureground.errors import FiguregroundError
+from figureground.models import build
+
+Shapes = Mapping[str, Sequence[int]]
+"""Of weights, by name."""
 
 
-def imagenet_weights(architecture: str) -> dict[str, Tensor]:
-    """Torchvision's ImageNet weights of ``architecture`` without the classifier (downloaded once into torch's cache).
-
-    Raises:
-        FiguregroundError: the weights are not in the cache and cannot be downloaded.
-    """
-    from torchvision.models import get_model_weights
-
-    weights = get_model_weights(architecture).DEFAULT
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (URLError, TimeoutError, ConnectionError, RuntimeError) as error:
-        raise FiguregroundError(
-            f"the ImageNet weights of {architecture} could not be downloaded ({error}). "
-            f"Train from scratch (leave out --pretrained), or fetch {weights.url} on a machine with a network "
-            "and put it into torch's cache, ~/.cache/torch/hub/checkpoints/"
-        ) from error
-    return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """By name."""
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
-def misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """How the weights that were found differ from a network's in names and shapes; empty if they fit."""
+def misfit(network: nn.Module, found: Shapes) -> str:
+    """How weights differ from a network's in names and shapes; empty if they fit."""
+    expected = shapes_of(network.state_dict())
     missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    differing = sorted(name for name in set(expected) & set(found) if expected[name].shape != found[name].shape)
+    differing = sorted(name for name in set(expected) & set(found) if expected[name] != tuple(found[name]))
     if not (missing or extra or differing):
         return ""
     return (
         f"{len(missing)} weights are missing, {len(extra)} are unknown and {len(differing)} have another shape "
         f"(such as {next(iter(differing or missing or extra))})"
     )
+
+
+def rebuild(model: ModelConfig, found: Shapes, read: Callable[[], Mapping[str, Tensor]], source: str) -> nn.Module:
+    """The network of a file, in float32 on the CPU.
+
+    Somebody else may have written the file: nothing is allocated or read before the shapes that its metadata ask for
+    are those that it holds.
+
+    Args:
+        model: what its metadata say.
+        found: the shapes of its weights.
+        read: gives the weights.
+        source: names it in errors.
+
+    Raises:
+        FiguregroundError: no such network, or the weights are not those of this network.
+    """
+    with torch.device("meta"):
+        network = build(model)
+    problem = misfit(network, found)
+    if problem:
+        raise FiguregroundError(
+            f"{source} does not fit the model {model.name!r}: {problem}. Is it of another model, or another width?"
+        )
+    expected = network.state_dict()
+    weights = {name: tensor.to(expected[name].dtype) for name, tensor in read().items()}
+    if any(buffer.is_meta for name, buffer in network.named_buffers() if name not in expected):
+        network = build(model)  # tables that it computes from its arguments
+    network.load_state_dict(weights, assign=True)
+    return network

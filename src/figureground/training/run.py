@@ -20,8 +20,7 @@ from figureground.data import Dataset
 from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError, UsageError
 from figureground.files import replacing
-from figureground.models import check_arguments, create_model
-from figureground.models.weights import misfit
+from figureground.models.weights import misfit, shapes_of
 from figureground.preprocessing import Preprocessing
 from figureground.runs import (
     BUNDLE_IN_RUN,
@@ -35,8 +34,8 @@ from figureground.runs import (
 )
 from figureground.training.callbacks import Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.history import EpochRow, best_of
+from figureground.training.initial_weights import load_initial_weights, refuse_other_weights
 from figureground.training.loaders import ResumableLoader, kept, loaders, opened
-from figureground.training.start import starting_bundle, starting_weights, without_download
 from figureground.training.supervised import SegmentationModule
 from figureground.training.teachers import Taught
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
@@ -86,10 +85,9 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     if any(bundle_path(teacher).resolve().parent == folder.resolve() for teacher in config.teachers):
         raise FiguregroundError(f"{folder} is the teacher and would be replaced; choose another --name")
     _refuse_wrong_parts(config)
-    bundle = starting_bundle(config)
     with claimed(folder):
         datasets = _open_datasets(config, progress)
-        parts = _parts(config, datasets, bundle)
+        parts = _parts(config, datasets)
     _empty_folder(folder, overwrite)
     with replacing(folder / CONFIG) as partial:
         partial.write_text(to_yaml(config))
@@ -100,22 +98,22 @@ def _refuse_wrong_parts(config: TrainConfig) -> None:
     """Before the data are read, which takes long.
 
     Raises:
-        FiguregroundError: there is no such network, teacher or GPU, or the network cannot be built like that.
+        FiguregroundError: there is no such network, teacher or GPU, the network cannot be built like that, or the
+            weights that it shall start from are another's.
     """
     uses_gpu(config)
     for teacher in config.teachers:
         read_info(bundle_path(teacher))
-    check_arguments(config.model.name, config.model.arguments)  # also the one that the next line leaves out
-    with torch.device("meta"):  # without memory or weights
-        create_model(config.model.name, without_download(config.model).arguments)
+    refuse_other_weights(config)
 
 
 def _settled(config: TrainConfig) -> TrainConfig:
     """With the runs that links to them, such as ``latest``, point to now: soon it is this run."""
-    start = config.start_from
+    weights = config.initial_weights
+    network = None if weights.network is None else str(followed(weights.network))
     return replace(
         config,
-        start_from=None if start is None else str(followed(start)),
+        initial_weights=replace(weights, network=network),
         teachers=tuple(str(followed(teacher)) for teacher in config.teachers),
     )
 
@@ -184,30 +182,22 @@ class _Parts(NamedTuple):
     on_gpu: bool
 
 
-def _parts(
-    config: TrainConfig, datasets: tuple[Dataset, Dataset], bundle: Path | None = None, *, resumed: bool = False
-) -> _Parts:
+def _parts(config: TrainConfig, datasets: tuple[Dataset, Dataset], *, resumed: bool = False) -> _Parts:
     """
     Args:
         config: all settings.
         datasets: train and valid.
-        bundle: whose weights the network starts from.
         resumed: a checkpoint will bring the weights.
 
     Raises:
-        FiguregroundError: there is no such network, GPU or download, or the bundle holds another network.
+        FiguregroundError: there is no such network or GPU, or the weights that it starts from cannot be read.
     """
     on_gpu = uses_gpu(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, on_gpu)
-    weights = starting_weights(bundle, datasets[0]) if bundle else {}
-    known = resumed or bool(weights)  # then ImageNet's are not needed
-    module = SegmentationModule(
-        replace(config, model=without_download(config.model)) if known else config,
-        config.epochs * math.ceil(len(batches[0]) / config.accumulate),
-    )
-    if weights:
-        module.network.load_state_dict(weights)
+    module = SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate))
+    if not resumed:
+        load_initial_weights(module.network, config)
     return _Parts(module, batches, on_gpu)
 
 
@@ -260,7 +250,7 @@ def _refuse_other_checkpoint(path: Path, module: SegmentationModule) -> None:
     again = f"start anew with figureground train --config {path.parent / CONFIG}"
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        problem = misfit(module.state_dict(), found)
+        problem = misfit(module, shapes_of(found))
     except BROKEN_FILE:
         raise FiguregroundError(f"{path} is damaged, or no checkpoint of a run; {again}") from None
     if problem:
@@ -272,7 +262,7 @@ def _describe(config: TrainConfig, datasets: tuple[Dataset, Dataset], row: Epoch
     train_data, valid_data = datasets
     splits = {"train": len(train_data), "valid": len(valid_data)}
     return BundleInfo(
-        model=without_download(config.model),
+        model=config.model,
         preprocessing=config.preprocessing,
         data=DataSummary(train_data.name, splits, train_data.foreground),
         scores={"valid": {"n": len(valid_data), "epoch": row.epoch, "dice": {"mean": row.valid_dice}}},

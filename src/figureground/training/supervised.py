@@ -16,7 +16,7 @@ from figureground.errors import FiguregroundError
 from figureground.labels import FIGURE, SOFT_FIGURE
 from figureground.losses import LOSSES
 from figureground.metrics import counts, dice
-from figureground.models import create_model
+from figureground.models import build
 from figureground.training.loaders import Batch
 
 
@@ -41,7 +41,7 @@ class SegmentationModule(lightning.LightningModule):
         super().__init__()
         self.config = config
         self.steps = steps
-        self.network = create_model(config.model.name, config.model.arguments).to(memory_format=torch.channels_last)
+        self.network = build(config.model).to(memory_format=torch.channels_last)
         self.loss = LOSSES[config.loss]
         self.train_sum = 0.0
         self.train_images = 0

@@ -108,7 +108,7 @@ def test_engines_that_cannot_run_it(tmp_path, monkeypatch, installed, name, engi
         ({METADATA_KEY: '{"model": '}, "its metadata is damaged"),
         ({METADATA_KEY: "[1]"}, "expected settings by name"),
         ({METADATA_KEY: '{"colour": "new"}'}, "unknown setting 'colour'"),
-        ({METADATA_KEY: '{"format_version": 2, "colour": "new"}'}, "bundle format 2; this version reads up to 1"),
+        ({METADATA_KEY: '{"format_version": 3, "colour": "new"}'}, "bundle format 3; this version reads up to 2"),
         ({METADATA_KEY: '{"operating_point": {"threshold": 2}}'}, "threshold is 2.0; expected above 0 and below 1"),
         ({METADATA_KEY: '{"preprocessing": {"size": [32]}}'}, "expected 2 values"),
         ({METADATA_KEY: '{"preprocessing": {"size": [64, 48]}}'},

@@ -216,7 +216,7 @@ def test_something_else_than_a_state_dict_is_refused(tmp_path):
 def test_the_engine_takes_other_widths():
     torch.manual_seed(1)
     model = ModelConfig("unet", {"base_width": 4})
-    engine = TorchEngine(model, create_model("unet", {"base_width": 4}).state_dict(), "here")
+    engine = TorchEngine.of_weights(create_model("unet", {"base_width": 4}).state_dict(), model, "here")
     assert engine.logits(np.zeros((2, 3, 40, 56), np.float32)).shape == (2, 40, 56)
 
 

@@ -94,7 +94,7 @@ def _helping(models: Sequence[str], bundles: Sequence[Path], valid: Dataset, pro
 
     def dice(places: Sequence[int]) -> float:
         weights = as_tensors(mean_weights([bundles[place] for place in places]))
-        member = Member(info, TorchEngine(info.model, weights, models[places[0]]), models[places[0]])
+        member = Member(info, TorchEngine.of_weights(weights, info.model, models[places[0]]), models[places[0]])
         return float(evaluate(Segmenter(member), valid, progress=progress).dice_per_image.mean())
 
     alone = [dice([place]) for place in range(len(models))]

@@ -187,5 +187,5 @@ def load_state_dict(path: str | Path, model: str) -> Segmenter:
     from figureground.prediction.photos.engines.torch_engine import TorchEngine, read_state_dict
 
     settings = ModelConfig(model)
-    engine = TorchEngine(settings, read_state_dict(Path(path)), str(path))
+    engine = TorchEngine.of_weights(read_state_dict(Path(path)), settings, str(path))
     return Segmenter(Member(BundleInfo(settings), engine, str(path)))

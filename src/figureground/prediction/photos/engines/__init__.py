@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.bundle import BundleInfo, read_tensors
+from figureground.bundle import BundleInfo
 from figureground.errors import FiguregroundError, UsageError
 
 Shape = Sequence[object]
@@ -30,9 +30,9 @@ class Engine(Protocol):
 
 
 def _torch(path: Path, info: BundleInfo, many: bool) -> Engine:
-    from figureground.prediction.photos.engines.torch_engine import TorchEngine, as_tensors
+    from figureground.prediction.photos.engines.torch_engine import TorchEngine
 
-    return TorchEngine(info.model, as_tensors(read_tensors(path)), str(path))
+    return TorchEngine.of_bundle(path, info.model)
 
 
 def _openvino(path: Path, info: BundleInfo, many: bool) -> Engine:

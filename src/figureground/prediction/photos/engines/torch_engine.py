@@ -9,33 +9,39 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from figureground.bundle import read_shapes, read_tensors
 from figureground.config import ModelConfig
 from figureground.errors import BROKEN_FILE, FiguregroundError
-from figureground.models import create_model
-from figureground.models.weights import misfit
+from figureground.models.weights import rebuild, shapes_of
 
 
 class TorchEngine:
-    """A network of ``figureground.MODELS`` in float32, on the GPU where there is one.
-
-    Raises:
-        FiguregroundError: the weights are not those of this network.
-    """
+    """A network in float32, on the GPU where there is one."""
 
     name = "torch"
     lanes = 1
 
-    def __init__(self, model: ModelConfig, weights: Mapping[str, torch.Tensor], source: str) -> None:
-        network = create_model(model.name, model.arguments)
-        problem = misfit(network.state_dict(), weights)
-        if problem:
-            raise FiguregroundError(
-                f"{source} does not fit the model {model.name!r}: {problem}. Is it of another model, or another width?"
-            )
-        network.load_state_dict(weights)
+    def __init__(self, network: nn.Module) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.eval().to(memory_format=torch.channels_last).to(self._device)
+
+    @classmethod
+    def of_bundle(cls, path: Path, model: ModelConfig) -> TorchEngine:
+        """
+        Raises:
+            FiguregroundError: there is no such model, or the file's weights are not those of one.
+        """
+        return cls(rebuild(model, read_shapes(path), lambda: as_tensors(read_tensors(path)), str(path)))
+
+    @classmethod
+    def of_weights(cls, weights: Mapping[str, torch.Tensor], model: ModelConfig, source: str) -> TorchEngine:
+        """
+        Raises:
+            FiguregroundError: the weights are not those of this model.
+        """
+        return cls(rebuild(model, shapes_of(weights), lambda: weights, source))
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) to logits (N, H, W)."""
