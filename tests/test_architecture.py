@@ -10,14 +10,15 @@ import pytest
 import figureground
 
 PACKAGE = Path(figureground.__file__).parent
-LEAVES = {"errors", "labels", "version", "files", "images"}
+LEAVES = {"errors", "labels", "version", "files", "image_files", "images"}
 ALLOWED = {
     "errors": set(),
     "labels": set(),
     "version": set(),
     "png": set(),
     "files": {"errors"},
-    "images": {"errors", "files", "png"},
+    "image_files": {"errors"},
+    "images": {"errors", "files", "image_files", "png"},
     "onnx_metadata": {"errors"},
     "settings": {"errors"},
     "config": {"errors", "settings"},
@@ -43,6 +44,7 @@ TORCH_FREE = {
     "version",
     "png",
     "files",
+    "image_files",
     "images",
     "config",
     "settings",
@@ -130,6 +132,7 @@ def test_public_names():
         "Prediction",
         "Preprocessing",
         "PreprocessingConfig",
+        "ReadLimits",
         "Run",
         "Sample",
         "Segmenter",

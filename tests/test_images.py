@@ -1,16 +1,26 @@
 import errno
 import io
+import logging
+import math
 import os
 import stat
+import threading
+from contextlib import nullcontext
 
 import numpy as np
-import PIL.Image
 import pytest
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from figureground.errors import FiguregroundError
+from figureground.errors import (
+    CannotWriteError,
+    FiguregroundError,
+    TooLargeError,
+    UnreadableImageError,
+    UsageError,
+)
 from figureground.files import replacing
+from figureground.image_files import ReadLimits
 from figureground.images import (
     LYING,
     pixel_count,
@@ -269,7 +279,7 @@ def _oriented_jpeg():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of some damage
-@pytest.mark.parametrize("content", [_tiff(), _oriented_jpeg(), palette_png(), coded(Image.new("RGB", (16, 8)), "DDS")])
+@pytest.mark.parametrize("content", [_tiff(), _oriented_jpeg(), palette_png(), coded(Image.new("RGB", (16, 8)), "BMP")])
 @pytest.mark.parametrize("read", [read_image, read_levels, read_indices])
 def test_no_damage_is_a_traceback(tmp_path, content, read):
     """Pillow's decoders have many ways to fail; a single photo must not end a batch."""
@@ -306,17 +316,93 @@ def test_permission_denied(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(PIL.Image, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(FiguregroundError, match=r"secret\.jpg may not be read \(permission denied\)"):
         read_image(tmp_path / "secret.jpg")
 
 
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "bomb.png"
-    path.write_bytes(plain_colour("L", 0, "PNG"))
-    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(FiguregroundError, match=r"bomb\.png is too large"):
-        read_image(path)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"])
+@pytest.mark.parametrize("read", [read_image, read_levels, read_indices])
+def test_limits_are_those_of_the_call(tmp_path, read, kind):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(plain_colour("L", 0, kind))  # 16 x 8
+    assert read(path, ReadLimits(pixels=128, bytes=path.stat().st_size, formats=(kind,))).shape[:2] == (8, 16)
+    for limits, words in [
+        (ReadLimits(pixels=127), r"photo\.jpg is too large \(16×8 is more than 127 pixels\)"),
+        (ReadLimits(bytes=path.stat().st_size - 1), r"photo\.jpg is too large \(more than \d+ bytes\)"),
+    ]:
+        with pytest.raises(TooLargeError, match=words):
+            read(path, limits)
+    others = tuple(each for each in ReadLimits().formats if each != kind)
+    with pytest.raises(UnreadableImageError, match=r"photo\.jpg is not an image, or of a kind that is not supported"):
+        read(path, ReadLimits(formats=others))
+
+
+@pytest.mark.parametrize("kind", ["EPS", "DDS", "PCX", "PPM", "ICO", "TGA", "SGI", "PDF"])
+@pytest.mark.parametrize("source", ["path", "bytes"])
+def test_no_other_format_reaches_its_decoder(tmp_path, monkeypatch, kind, source):
+    """That of EPS starts Ghostscript, and each of the others is code that a stranger's file would choose."""
+    content = plain_colour("RGB", RED, kind)
+    for name in Image.OPEN:
+        if name not in ReadLimits().formats:
+            monkeypatch.setitem(Image.OPEN, name, (lambda *_: pytest.fail("it was opened"), lambda start: True))
+    (tmp_path / "photo.jpg").write_bytes(content)
+    given = tmp_path / "photo.jpg" if source == "path" else content
+    for read in (read_image, read_levels, read_indices):
+        with pytest.raises(UnreadableImageError, match="is not an image, or of a kind that is not supported"):
+            read(given)
+    assert read_profile(given) is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("pixels", 0), ("pixels", math.nan), ("bytes", math.inf), ("bytes", -1)])
+def test_limits_that_are_none(name, value):
+    with pytest.raises(UsageError, match=rf"a limit of {value} {name}; expected a number from 1, such as 2e8"):
+        ReadLimits(**{name: value})
+
+
+def test_a_format_that_is_not_read_cannot_be_allowed():
+    with pytest.raises(UsageError, match="formats EPS are not read; known are: JPEG, PNG"):
+        ReadLimits(formats=("EPS", "PNG"))
+
+
+def test_limits_do_not_touch_the_process():
+    before = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(TooLargeError):
+        read_image(plain_colour("L", 0, "PNG"), ReadLimits(pixels=1))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_read_once_and_up_to_the_limit(tmp_path):
+    path, content = tmp_path / "pipe", plain_colour("RGB", RED, "PNG")
+    os.mkfifo(path)
+    assert pixel_count(path) == 0  # and does not wait for anybody to write
+    assert read_profile(path) is None
+    for limits, expected in [(ReadLimits(), None), (ReadLimits(bytes=20), TooLargeError)]:
+        writer = threading.Thread(target=path.write_bytes, args=(content,))
+        writer.start()
+        with nullcontext() if expected is None else pytest.raises(expected, match="more than 20 bytes"):
+            assert tuple(read_image(path, limits)[0, 0]) == RED
+        writer.join()
+
+
+def test_the_first_of_many_pictures_costs_the_first_two(tmp_path, caplog):
+    """A GIF does not say how many it holds; to count them is to walk through all of it."""
+    frames = [Image.new("RGB", (8, 8), (index, 0, 255 - index)) for index in range(200)]
+    content = coded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    seen = []
+
+    class Counting(io.BytesIO):
+        def read(self, size=-1):
+            seen.append(self.tell())
+            return super().read(size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(io, "BytesIO", Counting)
+        with caplog.at_level(logging.WARNING):
+            assert read_image(content).shape == (8, 8, 3)
+    assert "the image holds several pictures; the first is used" in caplog.text
+    assert max(seen) < len(content) / 4
 
 
 @pytest.mark.parametrize(
@@ -378,7 +464,11 @@ def _write_half_and_fail(path, error):
     [
         (ValueError("no"), ValueError, "no"),
         (KeyboardInterrupt(), KeyboardInterrupt, ""),
-        (OSError(errno.ENOSPC, "No space left on device"), FiguregroundError, "No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device"), CannotWriteError, "result.txt could not be written (No"),
+        (OSError("encoder error -2 when writing image file"), CannotWriteError, "result.txt could not be written (enc"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "other.txt"), FileNotFoundError, "other.txt"),
+        (OSError(errno.EIO, "Input/output error", "other.txt"), OSError, "other.txt"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), BrokenPipeError, "Broken pipe"),
     ],
 )
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error, becomes, words):
@@ -395,6 +485,12 @@ def test_disk_full_names_the_file(tmp_path):
     with pytest.raises(FiguregroundError, match=r"result\.txt could not be written.*nothing was changed") as caught:
         _write_half_and_fail(tmp_path / "result.txt", OSError(errno.ENOSPC, "No space left on device"))
     assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_the_file_that_is_written_is_told_by_its_name(tmp_path):
+    refused = pytest.raises(CannotWriteError, match=r"result\.txt could not be written \(Permission denied\)")
+    with refused, replacing(tmp_path / "result.txt") as partial:
+        raise PermissionError(errno.EACCES, "Permission denied", str(partial))
 
 
 def test_a_folder_that_is_a_file_cannot_be_written_to(tmp_path):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from figureground.data import Dataset, Sample, open_dataset
     from figureground.errors import FiguregroundError
     from figureground.evaluation import Evaluation, evaluate, show_prediction
+    from figureground.image_files import ReadLimits
     from figureground.metrics import dice_score
     from figureground.models import MODELS, create_model
     from figureground.prediction import Prediction, Segmenter, Views, load
@@ -34,6 +35,7 @@ _HOMES = {
     "Prediction": "prediction",
     "Preprocessing": "preprocessing",
     "PreprocessingConfig": "config",
+    "ReadLimits": "image_files",
     "Run": "training",
     "Sample": "data",
     "Segmenter": "prediction",
@@ -61,6 +63,7 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "PreprocessingConfig",
+    "ReadLimits",
     "Run",
     "Sample",
     "Segmenter",

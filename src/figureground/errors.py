@@ -1,16 +1,86 @@
-"""The exceptions that stand for wrong input: commands print them as a single line."""
+"""The exceptions that stand for wrong input: commands print them as a single line.
+
+Each has a ``code``, a word that stays the same when its message is worded anew: what a program looks at.
+"""
 
 from __future__ import annotations
 
 import pickle
+from typing import ClassVar
 
 
 class FiguregroundError(Exception):
     """Something the user can mend. The message says what was given, what was expected and what to do."""
 
+    code: ClassVar[str] = "failed"
+
 
 class UsageError(FiguregroundError):
     """It was asked for what there is not: a name or value that is no choice, or options that exclude each other."""
+
+    code = "usage"
+
+
+class UnreadableImageError(FiguregroundError):
+    """A photo or mask that is missing, damaged, or of a kind that is not read."""
+
+    code = "unreadable_image"
+
+
+class TooLargeError(UnreadableImageError):
+    """A photo or mask beyond the limits that it is read with."""
+
+    code = "too_large"
+
+
+class BadBundleError(FiguregroundError):
+    """A model's file that is missing, damaged or of another kind, or a run that has none."""
+
+    code = "bad_bundle"
+
+
+class BadDataError(FiguregroundError):
+    """Images and masks that do not make a dataset."""
+
+    code = "bad_data"
+
+
+class BadSettingsError(FiguregroundError):
+    """A setting that is unknown, of a wrong type, or out of its range."""
+
+    code = "bad_settings"
+
+
+class MissingPackageError(FiguregroundError):
+    """An optional package that is not installed."""
+
+    code = "missing_package"
+
+
+class CannotWriteError(FiguregroundError):
+    """A file or folder that cannot be written; what was there is unchanged."""
+
+    code = "cannot_write"
+
+
+class DivergedError(FiguregroundError):
+    """A training whose figures are no numbers any more."""
+
+    code = "diverged"
+
+
+def unwrapped(error: BaseException) -> FiguregroundError | None:
+    """The error for the user in what a worker process or another library made of it, or None if there is none.
+
+    torch hands on an error of a worker process as one of its class whose message is the whole traceback; others raise
+    their own with it as the cause.
+    """
+    while not isinstance(error, FiguregroundError):
+        if error.__cause__ is None:
+            return None
+        error = error.__cause__
+    cls = type(error)
+    return cls(str(error).rpartition(f"\n{cls.__module__}.{cls.__qualname__}: ")[2].strip())
 
 
 BROKEN_FILE = (

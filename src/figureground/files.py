@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from figureground.errors import FiguregroundError
+from figureground.errors import CannotWriteError, FiguregroundError
 
 UNSPEAKABLE = "backslashreplace"  # how text files show names that are not valid UTF-8, as those of old archives
 LONGEST_STEM = 50  # characters of a name that is only for a while; file systems allow 255 bytes
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 UMASK = os.umask(0)  # can only be read by setting it, which threads that write must not see
 os.umask(UMASK)
 
@@ -44,23 +46,31 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; renamed over it when all went well, removed otherwise.
 
     Raises:
-        FiguregroundError: the folder cannot be written to, or the disk is full.
+        CannotWriteError: the folder cannot be written to, or the disk is full. Errors of other files that are read
+            meanwhile pass as they are.
     """
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stem = path.stem[:LONGEST_STEM]
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:LONGEST_STEM]}-", suffix=path.suffix)
         os.close(handle)
         partial = Path(name)
         yield partial
         partial.chmod(0o666 & ~UMASK)
         partial.replace(path)
     except OSError as error:
-        raise FiguregroundError(
+        if partial is not None and not _is_of_writing(error, partial):
+            raise
+        raise CannotWriteError(
             f"{path} could not be written ({error.strerror or error}); nothing was changed there. "
             "Free some space or choose another folder"
         ) from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def _is_of_writing(error: OSError, partial: Path) -> bool:
+    """Whether it names the file that is written, or can come from nothing but writing."""
+    unnumbered = error.errno is None and error.filename is None  # as Pillow's encoders say that a disk is full
+    return unnumbered or error.errno in FULL or str(partial) in (str(error.filename), str(error.filename2))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-import math
+import os
 import struct
-import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,22 +13,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import (
+    CannotWriteError,
+    FiguregroundError,
+    TooLargeError,
+    UnreadableImageError,
+)
 from figureground.files import replacing
+from figureground.image_files import COMMON_SUFFIXES, DEFAULT_LIMITS, SMALLER, ReadLimits, name_of, opening
 from figureground.png import encode_grey
 
-COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-HEIF_SUFFIXES = (".heic", ".heif")
-IMAGE_SUFFIXES = COMMON_SUFFIXES + HEIF_SUFFIXES
 WRITABLE_SUFFIXES = {
     "L": COMMON_SUFFIXES,
     "RGB": COMMON_SUFFIXES,
     "RGBA": (".png", ".webp", ".tif", ".tiff"),
     "I;16": (".png", ".tif", ".tiff"),
 }
-HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 STRIP = 2**16  # pixels that are converted at once: few enough for the processor's cache
 REDUCTIONS = (8, 4, 2)  # that a JPEG decoder knows, the largest first
 LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
@@ -38,14 +38,13 @@ LARGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 log = logging.getLogger(__name__)
 BROKEN_PICTURE = (
-    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, RuntimeError, struct.error,
-    Image.DecompressionBombError,
+    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError,
+    struct.error, Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow raises for content that is broken, or of a kind that it only half supports."""
-_opening = threading.Lock()  # the filters of warnings belong to the whole process, and photos are read by threads
 
 
-def read_image(source: ImageSource) -> NDArray[np.uint8]:
+def read_image(source: ImageSource, limits: ReadLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """An image (H, W, 3) uint8 RGB, upright.
 
     Palettes, grey, alpha (dropped), CMYK and 16 bits are converted, EXIF orientation is applied, and the content
@@ -53,19 +52,22 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
 
     Args:
         source: a file, its bytes, a PIL image, or an array (H, W, 3) uint8, which is returned as it is.
+        limits: what a file, or its bytes, may be.
 
     Raises:
-        FiguregroundError: missing, empty, truncated or not an image; the message has the name.
+        UnreadableImageError: missing, empty, truncated, not an image, or beyond the limits; the message has the name.
     """
     if isinstance(source, np.ndarray):
         if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or 0 in source.shape:
-            raise FiguregroundError(f"array of shape {source.shape}, {source.dtype}; expected (H, W, 3) uint8 RGB")
+            raise UnreadableImageError(f"array of shape {source.shape}, {source.dtype}; expected (H, W, 3) uint8 RGB")
         return source
-    with _decoding(source) as picture:
-        return _upright_rgb(picture, _name(source))
+    with _decoding(source, limits) as picture:
+        return _upright_rgb(picture, name_of(source))
 
 
-def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def read_reduced(
+    source: str | Path | bytes, least: tuple[int, int], limits: ReadLimits = DEFAULT_LIMITS
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """An image as ``read_image`` gives it, or, of a large JPEG file, a half, a quarter or an eighth of that in height
     and width: its decoder can leave out the finest detail, and needs a fraction of the time and memory then.
 
@@ -76,12 +78,13 @@ def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[ND
     Args:
         source: a file, or its bytes.
         least: height and width below which the image is not reduced.
+        limits: what it may be.
 
     Returns:
         The image, and height and width of the whole, both upright.
 
     Raises:
-        FiguregroundError: as of ``read_image``.
+        UnreadableImageError: as of ``read_image``.
     """
     part = 1
 
@@ -97,125 +100,90 @@ def read_reduced(source: str | Path | bytes, least: tuple[int, int]) -> tuple[ND
             part = wanted
 
     try:
-        with _decoding(source, reduce) as picture:
-            image = _upright_rgb(picture, _name(source))
+        with _decoding(source, limits, reduce) as picture:
+            image = _upright_rgb(picture, name_of(source))
     except FiguregroundError:
         if part == 1:
             raise
-        image, part = read_image(source), 1  # lossless ones; what is broken is found so again
+        image, part = read_image(source, limits), 1  # lossless ones; what is broken is found so again
     return image, (image.shape[0] * part, image.shape[1] * part)
 
 
-def read_levels(source: str | Path) -> NDArray[Any]:
+def read_levels(source: str | Path, limits: ReadLimits = DEFAULT_LIMITS) -> NDArray[Any]:
     """The grey levels (H, W) of a mask file, upright: 8 or 16 bits as stored, colours as their luminance."""
-    with _decoding(source) as picture:
+    with _decoding(source, limits) as picture:
         upright = ImageOps.exif_transpose(picture)
         return np.asarray(upright if upright.mode.startswith("I") else upright.convert("RGB").convert("L"))
 
 
-def read_indices(source: str | Path) -> NDArray[np.uint8]:
+def read_indices(source: str | Path, limits: ReadLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """The stored values (H, W) of a label file: of a palette file the indices, not the colours."""
-    with _decoding(source) as picture:
+    with _decoding(source, limits) as picture:
         upright = ImageOps.exif_transpose(picture)
         return np.asarray(upright if upright.mode in ("L", "P") else upright.convert("L"))
 
 
 @contextmanager
 def _decoding(
-    source: str | Path | bytes | Image.Image, prepare: Callable[[Image.Image], None] = lambda picture: None
+    source: str | Path | bytes | Image.Image,
+    limits: ReadLimits,
+    prepare: Callable[[Image.Image], None] = lambda picture: None,
 ) -> Iterator[Image.Image]:
     """The decoded picture, as it is stored; every way in which a file can be broken becomes one clear error.
 
     ``prepare`` sees the picture of a file before it is decoded.
     """
-    name = _name(source)
+    name = name_of(source)
     if not isinstance(source, str | Path | bytes | Image.Image):
-        raise FiguregroundError(
+        raise UnreadableImageError(
             f"a photo was given as {type(source).__name__}; expected a file's name, bytes or pixels"
         )
     try:
         if isinstance(source, Image.Image):
             yield source
         else:
-            with _opened(source) as picture:
-                _say_which_of_several(picture, name)
+            with opening(source, limits) as picture:
+                if picture.width * picture.height > limits.pixels:
+                    raise TooLargeError(
+                        f"{name} is too large ({picture.width}×{picture.height} is more than {limits.pixels:.0f} "
+                        f"pixels); {SMALLER}"
+                    )
+                if getattr(picture, "is_animated", False) and picture.format != "MPO":  # a camera's, with previews
+                    log.warning("%s holds several pictures; the first is used", name)
                 prepare(picture)
                 picture.load()
                 yield picture
     except FileNotFoundError:
-        raise FiguregroundError(f"{name}: no such file") from None
+        raise UnreadableImageError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise FiguregroundError(f"{name} is a folder; expected an image") from None
+        raise UnreadableImageError(f"{name} is a folder; expected an image") from None
     except PermissionError:
-        raise FiguregroundError(f"{name} may not be read (permission denied)") from None
-    except UnidentifiedImageError:
-        empty = not isinstance(source, Image.Image) and _size(source) == 0
-        found = "is empty (0 bytes)" if empty else "is not an image, or of a kind that is not supported"
-        raise FiguregroundError(f"{name} {found}; expected one of: {', '.join(IMAGE_SUFFIXES)}") from None
-    except Image.DecompressionBombError as error:
-        raise FiguregroundError(
-            f"{name} is too large ({error}); if it is trusted, shrink it, or raise the --max-pixels of predict"
-        ) from None
+        raise UnreadableImageError(f"{name} may not be read (permission denied)") from None
+    except (Image.DecompressionBombError, MemoryError) as error:  # Pillow's, of a part of the picture
+        raise TooLargeError(f"{name} is too large ({error or 'no memory is left'}); {SMALLER}") from None
     except BROKEN_PICTURE as error:
-        raise FiguregroundError(f"{name} cannot be decoded ({error}); is it damaged? Get it again") from None
+        raise UnreadableImageError(f"{name} cannot be decoded ({error}); is it damaged? Get it again") from None
 
 
-def _opened(source: str | Path | bytes) -> Image.Image:
-    """Pillow's picture of a file; HEIC needs a package of its own, which is loaded when one comes."""
+def pixel_count(source: str | Path, limits: ReadLimits = DEFAULT_LIMITS) -> int:
+    """Width times height, from the head of a file; 0 where it cannot be read, or only once."""
+    if not os.path.isfile(source):
+        return 0
     try:
-        return _open_quietly(source)
-    except UnidentifiedImageError:
-        if _start(source)[4:12] not in HEIF:
-            raise
-    try:
-        from pillow_heif import register_heif_opener
-    except ModuleNotFoundError:
-        raise FiguregroundError(
-            f"{_name(source)} is a HEIC picture, which needs one more package: pip install 'figureground[heic]'"
-        ) from None
-    register_heif_opener()
-    return _open_quietly(source)
-
-
-def _open_quietly(source: str | Path | bytes) -> Image.Image:
-    """Without Pillow's warning at half its limit."""
-    with _opening, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(_file(source))
-
-
-def _say_which_of_several(picture: Image.Image, name: str) -> None:
-    count = getattr(picture, "n_frames", 1)
-    if count > 1 and picture.format != "MPO":  # a JPEG of a camera, with previews behind it
-        log.warning("%s holds %d pictures; the first is used", name, count)
-
-
-def limit_pixels(most: float) -> None:
-    """Refuse photos of more pixels, in the whole process: a small file can hold a picture that fills the memory.
-
-    Without this call Pillow's own limit holds, about 179 million.
-
-    Raises:
-        FiguregroundError: no number of pixels.
-    """
-    if not 1 <= most < math.inf:
-        raise UsageError(f"a limit of {most} pixels; expected a number from 1, such as 2e8")
-    Image.MAX_IMAGE_PIXELS = int(most) // 2  # Pillow warns from here on, and refuses twice as many
-
-
-def pixel_count(source: str | Path) -> int:
-    """Width times height, from the head of a file; 0 where it cannot be read."""
-    try:
-        with _opened(source) as picture:
+        with opening(source, limits) as picture:
             return picture.width * picture.height
     except (FiguregroundError, *BROKEN_PICTURE):
         return 0
 
 
-def read_profile(source: str | Path | bytes) -> bytes | None:
-    """The ICC profile of an RGB photo, without which its colours look different elsewhere; none if it has none."""
+def read_profile(source: str | Path | bytes, limits: ReadLimits = DEFAULT_LIMITS) -> bytes | None:
+    """The ICC profile of an RGB photo, without which its colours look different elsewhere; none if it has none,
+    or can be read only once.
+    """
+    if not isinstance(source, bytes) and not os.path.isfile(source):
+        return None
     try:
-        with _opened(source) as picture:
+        with opening(source, limits) as picture:
             profile = picture.info.get("icc_profile")
     except (FiguregroundError, *BROKEN_PICTURE):
         return None
@@ -260,33 +228,13 @@ def _as_rgb(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode.startswith("I"):
         levels = np.asarray(picture).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65535:
-            raise FiguregroundError(
+            raise UnreadableImageError(
                 f"{name} has values from {levels.min()} to {levels.max()}; expected 8 or 16 bits. Convert it first"
             )
         picture = Image.fromarray(np.round(levels / 257).astype(np.uint8))
     if picture.mode == "F":
-        raise FiguregroundError(f"{name} holds floating-point values; expected 8 or 16 bits. Convert it first")
+        raise UnreadableImageError(f"{name} holds floating-point values; expected 8 or 16 bits. Convert it first")
     return picture.convert("RGBA").convert("RGB") if picture.mode in ("P", "PA") else picture.convert("RGB")
-
-
-def _file(source: str | Path | bytes) -> Any:
-    return io.BytesIO(source) if isinstance(source, bytes) else source
-
-
-def _start(source: str | Path | bytes) -> bytes:
-    """The first bytes of a file."""
-    if isinstance(source, bytes):
-        return source[:16]
-    with Path(source).open("rb") as file:
-        return file.read(16)
-
-
-def _size(source: Any) -> int:
-    return len(source) if isinstance(source, bytes) else Path(source).stat().st_size
-
-
-def _name(source: ImageSource) -> str:
-    return str(source) if isinstance(source, str | Path) else "the image"
 
 
 def write_image(
@@ -300,19 +248,19 @@ def write_image(
         profile: the ICC profile of its colours.
 
     Raises:
-        FiguregroundError: a suffix that cannot hold it, a picture too large for the format, or a full disk.
+        CannotWriteError: a suffix that cannot hold it, a picture too large for the format, or a full disk.
     """
     path = Path(path)
     picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     suffix = path.suffix.lower()
     if suffix not in WRITABLE_SUFFIXES.get(picture.mode, ()):
         expected = ", ".join(WRITABLE_SUFFIXES.get(picture.mode, ("no format",)))
-        raise FiguregroundError(
+        raise CannotWriteError(
             f"{path} cannot hold this picture ({picture.mode}); expected a name that ends in: {expected}"
         )
     most = LARGEST_SIDE.get(suffix)
     if most is not None and max(picture.size) > most:
-        raise FiguregroundError(
+        raise CannotWriteError(
             f"{path} would be {picture.width}×{picture.height}; {suffix} holds up to {most} pixels in a direction"
         )
     with replacing(path) as partial:  # colours at the default level take three times as long, for a fifth less
@@ -323,7 +271,7 @@ def write_grey(path: Path, rows: Iterable[NDArray[Any]], height: int, width: int
     """Write a PNG file of one channel, (H, W) uint8 or uint16, from strips of its rows.
 
     Raises:
-        FiguregroundError: the folder cannot be written to, or the disk is full.
+        CannotWriteError: the folder cannot be written to, or the disk is full.
     """
     with replacing(path) as partial, partial.open("wb") as file:
         file.writelines(encode_grey(rows, height, width))

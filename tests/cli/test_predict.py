@@ -22,7 +22,6 @@ from figureground.prediction.photos import reading as photo
 def command(monkeypatch, capsysbinary, bright_onnx, tmp_path):
     """Run the command with the model of known answers in an empty folder; its exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
     def predict(*arguments, models=(bright_onnx,), stdin=b""):
         engine = ["--engine", "onnxruntime"]
@@ -246,8 +245,8 @@ def test_a_limit_of_pixels(command):
     save("large.png", np.zeros((1000, 1000), np.uint8))
     status, _, err = command("large.png", "--max-pixels", "9e5")
     assert status == 1
-    assert "skipped: large.png is too large (Image size (1000000 pixels) exceeds limit of 900000 pixels" in err
-    assert "if it is trusted, shrink it, or raise the --max-pixels" in err
+    assert "skipped: large.png is too large (1000×1000 is more than 900000 pixels)" in err
+    assert "if it is trusted, shrink it, or raise the limit (predict: --max-pixels)" in err
     assert command("large.png", "--max-pixels", "1e6")[::2] == (0, "")
 
 
@@ -278,7 +277,7 @@ def test_a_limit_of_pixels(command):
         (["MODEL", "photos", "--max-pixels", "nan"], 2, "a limit of nan pixels; expected a number from 1"),
         (["MODEL", "photos", "--max-pixels", "many"], 2, "Invalid value for '--max-pixels'"),
         (["MODEL", "photos", "--tile", "0.5"], 2, "scales are (1.0, 0.5); expected numbers from 1"),
-        (["MODEL", "photos", "--min-area", "2"], 2, "min_area is 2.0; expected a share of the photo"),
+        (["MODEL", "photos", "--min-area", "2"], 2, "min_area is 2.0; expected at least 0 and below 1"),
         (
             ["MODEL", "photos", "--engine", "torch"],
             2,

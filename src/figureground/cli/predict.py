@@ -19,11 +19,11 @@ from figureground.cli.films import is_film, predict_film, shown_in_films
 from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
+    from figureground.image_files import ReadLimits
     from figureground.prediction import Segmenter
     from figureground.prediction.batch.jobs import Job
     from figureground.prediction.batch.predict import Outcome
     from figureground.prediction.batch.shelf import Shelf
-    from figureground.prediction.photos.views import Views
     from figureground.prediction.pictures.cutout import Background
 
 STDIN = "-"
@@ -93,13 +93,12 @@ def predict(
 
     What is there already is left alone, so the same command continues a batch that was interrupted.
     """
-    from figureground.images import limit_pixels
+    from figureground.image_files import DEFAULT_LIMITS, ReadLimits
     from figureground.prediction.batch.shelf import Shelf
     from figureground.prediction.films.reading import VIDEO_SUFFIXES
     from figureground.prediction.pictures.cutout import parse_background
 
-    if max_pixels is not None:
-        limit_pixels(max_pixels)
+    limits = DEFAULT_LIMITS if max_pixels is None else ReadLimits(pixels=max_pixels)
     models, sources = _told_apart(inputs or [], model or [], list_file)
     _check_places(sources, output, json_file, overwrite)
     kinds = save.replace(" ", "").split(",")
@@ -108,7 +107,7 @@ def predict(
     behind = parse_background(background) if background else None
     given = {"keep_largest": keep_largest, "fill_holes": fill_holes, "min_area": min_area}
     changes = {key: value for key, value in given.items() if value is not None}
-    load = _Load(models, engine, tta, tile or [], changes)
+    load = _Load(models, engine, tta, tile or [], changes, limits)
     if sources == [STDIN]:
         _from_stdin(load(1), kinds, behind)
         return
@@ -147,7 +146,7 @@ def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | 
 
 def _refuse_missing_model(first: str) -> None:
     """A run folder with a slip of the pen must not be taken for a missing photo, and another model for it."""
-    from figureground.images import IMAGE_SUFFIXES
+    from figureground.image_files import IMAGE_SUFFIXES
     from figureground.prediction.films.reading import VIDEO_SUFFIXES
     from figureground.pretrained import PRETRAINED
 
@@ -161,7 +160,7 @@ def _refuse_missing_model(first: str) -> None:
 
 def _check_places(sources: Sequence[str], output: Path, json_file: Path | None, overwrite: bool) -> None:
     """End before any work is done if results cannot go where they are to."""
-    from figureground.images import IMAGE_SUFFIXES
+    from figureground.image_files import IMAGE_SUFFIXES
 
     if not _is_summary(json_file):  # a batch that goes on replaces its own
         refuse_existing(json_file, overwrite)
@@ -189,7 +188,13 @@ class _Load:
     """Loads the models once, when they are needed."""
 
     def __init__(
-        self, models: Sequence[str], engine: str | None, tta: bool, tile: Sequence[float], changes: Mapping[str, Any]
+        self,
+        models: Sequence[str],
+        engine: str | None,
+        tta: bool,
+        tile: Sequence[float],
+        changes: Mapping[str, Any],
+        limits: ReadLimits,
     ) -> None:
         from figureground.bundle import read_info
         from figureground.prediction.photos.views import Views, least_size
@@ -198,24 +203,28 @@ class _Load:
         views = Views(tta, (1.0, *tile))
         infos = [read_info(bundle_path(Path(model))) for model in models]  # refuses what is no model at once
         self.least_size = least_size((info.preprocessing.size for info in infos), views)
-        self._given = models, engine, views, changes
+        with options():
+            post_processing = replace(infos[0].post_processing, **changes)
+        self.limits = limits
+        self._given = models, engine, views, post_processing
         self._segmenter: Segmenter | None = None
 
     def __call__(self, photos: int | None = None) -> Segmenter:
         """The segmenter; ``photos`` is how many it will be shown, if that is known."""
         if self._segmenter is None:
-            models, engine, views, changes = self._given
-            self._segmenter = _load(models, engine, views, photos)
-            with options():
-                self._segmenter.post_processing = replace(self._segmenter.post_processing, **changes)
+            from figureground.prediction import load
+
+            models, engine, views, post_processing = self._given
+            with needs("train"):
+                self._segmenter = load(
+                    *models,
+                    engine=engine,
+                    views=views,
+                    photos=photos,
+                    post_processing=post_processing,
+                    limits=self.limits,
+                )
         return self._segmenter
-
-
-def _load(models: Sequence[str], engine: str | None, views: Views, photos: int | None) -> Segmenter:
-    from figureground.prediction import load
-
-    with needs("train"):
-        return load(*models, engine=engine, views=views, photos=photos)
 
 
 def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job]]:
@@ -235,7 +244,7 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
 
     if len(kinds) != 1:
         raise UsageError(f"stdout takes one picture, {len(kinds)} were asked for; expected one, such as mask")
-    photo = sys.stdin.buffer.read()
+    photo = sys.stdin.buffer.read(int(segmenter.limits.bytes) + 1)
     picture = segmenter.predict(photo).picture(kinds[0], background)
     sys.stdout.buffer.write(encode_image(picture, read_profile(photo) if kinds[0] in COLOURED else None))
 
@@ -252,7 +261,15 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
     few = len(jobs) <= FEW
     judge = few or json_file is not None
-    done = predict_files(lambda: load(len(jobs)), jobs, shelf, overwrite=overwrite, judge=judge, least=load.least_size)
+    done = predict_files(
+        lambda: load(len(jobs)),
+        jobs,
+        shelf,
+        overwrite=overwrite,
+        judge=judge,
+        least=load.least_size,
+        limits=load.limits,
+    )
     try:
         with closing(done), bar:
             for outcome in done:

@@ -270,7 +270,7 @@ def test_a_bounded_number_of_photos_is_in_memory(photos, tmp_path, monkeypatch, 
     """So many are read ahead, half as many predicted, so many written; a photo above the bound is alone."""
     alive, counts, lock = set(), [], threading.Lock()
 
-    def read(path, least, *, whole):
+    def read(path, least, limits, *, whole):
         image = np.zeros((4, 5, 3), np.uint8)
         with lock:
             alive.add(path)

@@ -10,7 +10,7 @@ from figureground.data.sources.folder import files_by_stem, hashed_split, split_
 from figureground.data.sources.layouts import Layout, recognise
 from figureground.data.sources.oxford_pet import image_files, split_names
 from figureground.files import files_below
-from figureground.images import IMAGE_SUFFIXES
+from figureground.image_files import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

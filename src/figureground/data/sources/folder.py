@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from figureground.data.dataset import SPLITS, FileDataset, Pair, Split, list_briefly
 from figureground.errors import FiguregroundError
 from figureground.files import files_below, is_hidden
-from figureground.images import IMAGE_SUFFIXES, read_levels
+from figureground.image_files import IMAGE_SUFFIXES
+from figureground.images import read_levels
 from figureground.labels import BACKGROUND, FIGURE
 
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from figureground.errors import FiguregroundError
 from figureground.files import files_below, is_hidden, resolved
-from figureground.images import IMAGE_SUFFIXES
+from figureground.image_files import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

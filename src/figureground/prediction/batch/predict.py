@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
+from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import pixel_count
 from figureground.prediction.batch.jobs import Job
 from figureground.prediction.batch.shelf import Shelf
@@ -71,6 +72,7 @@ def predict_files(
     overwrite: bool = False,
     judge: bool = True,
     least: tuple[int, int] | None = None,
+    limits: ReadLimits = DEFAULT_LIMITS,
 ) -> Generator[Outcome, None, None]:
     """Put the results of each photo on the shelf; a broken one is reported and the others are done.
 
@@ -84,6 +86,7 @@ def predict_files(
         overwrite: also do photos whose results are there.
         judge: also estimate how good each mask is, which takes about as long as to read the photo.
         least: ``least_size`` of a segmenter that is still to be loaded; without it, photos wait for the segmenter.
+        limits: its limits.
 
     Yields:
         The outcome of each job, in order.
@@ -96,8 +99,8 @@ def predict_files(
     try:
         if least is None:
             segmenter = _loaded(segmenter)
-            least = segmenter.least_size
-        read = _Ahead(readers, lambda job: _read(job, shelf, overwrite, least), jobs)
+            least, limits = segmenter.least_size, segmenter.limits
+        read = _Ahead(readers, lambda job: _read(job, shelf, overwrite, least, limits), jobs)
         loaded = _loaded(segmenter)
         shelf.open(jobs, overwrite)
         work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
@@ -134,12 +137,12 @@ class _Read:
         return math.prod(self.photo.size)
 
 
-def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int]) -> _Read | Outcome:
+def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int], limits: ReadLimits) -> _Read | Outcome:
     if not overwrite and shelf.has(job):
         return Outcome(job, "there", files=shelf.files(job))
     start = time.perf_counter()
     try:
-        photo = read_photo(job.source, least, whole=shelf.coloured)
+        photo = read_photo(job.source, least, limits, whole=shelf.coloured)
         return _Read(job, photo, time.perf_counter() - start)
     except FiguregroundError as error:
         return Outcome(job, "failed", str(error))

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import FiguregroundError
+from figureground.errors import UnreadableImageError
+from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import ImageSource, read_image, read_reduced
 
 
@@ -24,24 +25,27 @@ class Photo(NamedTuple):
     """Height and width of the photo."""
 
 
-def read_photo(source: ImageSource, least: tuple[int, int], *, whole: bool = True) -> Photo:
+def read_photo(
+    source: ImageSource, least: tuple[int, int], limits: ReadLimits = DEFAULT_LIMITS, *, whole: bool = True
+) -> Photo:
     """Read a photo; what networks are shown of a file does not depend on ``whole``.
 
     Args:
         source: a file, its bytes, a PIL image, or an array (H, W, 3) uint8, of which a copy is made.
         least: see ``views.least_size``.
+        limits: what a file, or its bytes, may be.
         whole: the image is needed as well.
 
     Raises:
-        FiguregroundError: it cannot be read, or was replaced meanwhile.
+        UnreadableImageError: it cannot be read, or was replaced meanwhile.
     """
     if isinstance(source, bytes) or (isinstance(source, str | Path) and os.path.isfile(source)):
-        seen, size = read_reduced(source, least)
-        image = read_image(source) if whole and seen.shape[:2] != size else seen
+        seen, size = read_reduced(source, least, limits)
+        image = read_image(source, limits) if whole and seen.shape[:2] != size else seen
         if whole and image.shape[:2] != size:
-            raise FiguregroundError(f"{source!s} was replaced by a picture of another size meanwhile; give it again")
+            raise UnreadableImageError(f"{source!s} was replaced by a picture of another size meanwhile; give it again")
     else:  # also a pipe, which can be read only once
-        image = read_image(source)
+        image = read_image(source, limits)
         seen = image = image.copy() if image is source else image
         size = image.shape[0], image.shape[1]
     return Photo(image, seen, size)

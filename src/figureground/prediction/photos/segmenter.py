@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.bundle import BundleInfo
-from figureground.config import ModelConfig
-from figureground.errors import FiguregroundError
+from figureground.config import ModelConfig, PostProcessingConfig
+from figureground.errors import FiguregroundError, UnreadableImageError, UsageError
+from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import ImageSource
 from figureground.prediction.photos.member import Member, open_member
 from figureground.prediction.photos.reading import Photo, read_photo
@@ -26,24 +27,32 @@ PIXELS_AT_ONCE = 2**25  # of photos that are held at the same time, unless a sin
 
 
 class Segmenter:
-    """Masks from photos.
+    """Masks from photos. It does not change after it is made, so that threads may share it.
 
     Args:
         members: one model, or several whose logits are averaged (an ensemble).
         views: how each looks at a photo.
+        post_processing: how masks are cleaned up; none: as the first model's bundle says.
+        limits: what the file of a photo may be.
 
     Attributes:
-        post_processing: how masks are cleaned up, at first as the first model's bundle says.
-        quality: how the Dice of a mask is estimated, likewise.
+        quality: how the Dice of a mask is estimated, as the first model's bundle says.
     """
 
-    def __init__(self, *members: Member, views: Views = Views()) -> None:  # noqa: B008 (frozen)
+    def __init__(
+        self,
+        *members: Member,
+        views: Views = Views(),  # noqa: B008 (frozen)
+        post_processing: PostProcessingConfig | None = None,
+        limits: ReadLimits = DEFAULT_LIMITS,
+    ) -> None:
         if not members:
-            raise FiguregroundError("a segmenter needs a model; expected at least one")
-        self.members = members
-        self.views = views
-        self.post_processing = members[0].info.post_processing
-        self.quality = members[0].info.quality
+            raise UsageError("a segmenter needs a model; expected at least one")
+        self.members: Final = members
+        self.views: Final = views
+        self.post_processing: Final = post_processing or members[0].info.post_processing
+        self.quality: Final = members[0].info.quality
+        self.limits: Final = limits
 
     @property
     def name(self) -> str:
@@ -97,19 +106,19 @@ class Segmenter:
                 several are held at once, arrays as copies, so that a camera may use its buffer again.
 
         Raises:
-            FiguregroundError: a photo that cannot be read, with its name.
+            UnreadableImageError: a photo that cannot be read, with its name.
         """
         if isinstance(source, str | Path | bytes | Image.Image | np.ndarray):
             return next(self._stream([source]))
         if hasattr(source, "read") or not isinstance(source, Iterable) or isinstance(source, bytearray | memoryview):
-            raise FiguregroundError(
+            raise UnreadableImageError(
                 f"a photo was given as {type(source).__name__}; expected a file's name, bytes, a PIL image, an array "
                 "(H, W, 3) uint8, or several of these"
             )
         return self._stream(source)
 
     def _stream(self, sources: Iterable[ImageSource]) -> Iterator[Prediction]:
-        for photos in _chunks(sources, self.least_size):
+        for photos in _chunks(sources, self.least_size, self.limits):
             maps = self.logit_maps([photo.seen for photo in photos])
             while photos:  # each is let go before the next is made: photos can be large
                 yield self.prediction(photos.pop(0).image, maps.pop(0))
@@ -135,13 +144,13 @@ class Segmenter:
         return np.stack([resized(logits, *self.preprocessing.size) for logits in self.logit_maps(images)])
 
 
-def _chunks(sources: Iterable[ImageSource], least: tuple[int, int]) -> Iterator[list[Photo]]:
+def _chunks(sources: Iterable[ImageSource], least: tuple[int, int], limits: ReadLimits) -> Iterator[list[Photo]]:
     """As many photos at once as make a batch, fewer where they are large, or before one that cannot be read."""
     chunk: list[Photo] = []
     pixels = 0
     for source in sources:
         try:
-            photo = read_photo(source, least)
+            photo = read_photo(source, least, limits)
         except FiguregroundError:
             if chunk:
                 yield chunk
@@ -161,6 +170,8 @@ def load(
     engine: str | None = None,
     views: Views = Views(),  # noqa: B008 (frozen)
     photos: int | None = None,
+    post_processing: PostProcessingConfig | None = None,
+    limits: ReadLimits = DEFAULT_LIMITS,
 ) -> Segmenter:
     """A segmenter from a run folder, a bundle file or a name, or from several, which are averaged.
 
@@ -171,11 +182,14 @@ def load(
         views: how each model looks at a photo.
         photos: how many it will be shown, if that is known: for a few, the fastest is the one that starts first, and
             for many it is prepared to work on several batches at once (``predict_files`` asks it to).
+        post_processing: how masks are cleaned up; none: as the first model's bundle says.
+        limits: what the file of a photo may be.
 
     Raises:
         FiguregroundError: there is none, or it is another kind of file.
     """
-    return Segmenter(*(open_member(path, engine, photos) for path in (source, *more)), views=views)
+    members = [open_member(path, engine, photos) for path in (source, *more)]
+    return Segmenter(*members, views=views, post_processing=post_processing, limits=limits)
 
 
 def load_state_dict(path: str | Path, model: str) -> Segmenter:
