@@ -47,7 +47,7 @@ def write_lighter(trained: Path, path: Path, data: str) -> None:
         data: a dataset with a train and a valid split.
     """
     info = read_info(trained)
-    preprocessing = Preprocessing.of(info.preprocessing)
+    preprocessing = info.preprocessing
     network = plain_network(trained).to(memory_format=torch.channels_last)
     images, _ = read(open_dataset(data, "train"), preprocessing, FITTED_TO, FITTED)
     shallower = ready(SHALLOWER, without_blocks(network.state_dict()))
@@ -70,7 +70,7 @@ def read(dataset: Dataset, preprocessing: Preprocessing, every: int, most: int |
     """Some images of a dataset (N, 3, H, W), normalised, and their masks (N, H, W)."""
     samples = [dataset[place] for place in range(0, len(dataset), every)][:most]
     images = np.stack([preprocessing.resize_image(sample.image) for sample in samples])
-    masks = np.stack([preprocessing.resize_labels(sample.labels) == FIGURE for sample in samples])
+    masks = np.stack([preprocessing.resize_target(sample.labels) == FIGURE for sample in samples])
     return torch.from_numpy(preprocessing.normalise(images)), torch.from_numpy(masks)
 
 

@@ -139,7 +139,7 @@ def test_the_operating_point_decides(segmenter):
     ]:
         other = brightness(point)
         assert other.predict(grey).mask.all() == inside
-        assert (other.logits([grey]) > other.logit_threshold).all() == inside
+        assert (other.logits([grey])[0] > other.logit_threshold).all() == inside
 
 
 def test_outputs(tmp_path):

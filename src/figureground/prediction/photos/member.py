@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +27,10 @@ class Member:
     name: str
     """Where it came from, for messages and reports."""
 
-    @cached_property
+    @property
     def preprocessing(self) -> Preprocessing:
         """How photos become the network's input."""
-        return Preprocessing.of(self.info.preprocessing)
+        return self.info.preprocessing
 
     def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Images (H, W, 3) uint8 at the network's size to calibrated logits (N, H, W), temperature applied."""
