@@ -135,7 +135,7 @@ def silenced(layers: Sequence[nn.Module], channel: int) -> Iterator[None]:
 @torch.inference_mode()
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     """Of all images (N, 1, H, W)."""
-    return torch.cat([network(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
+    return torch.cat([network(images[start : start + BATCH])["figure"] for start in range(0, len(images), BATCH)])
 
 
 @torch.inference_mode()
@@ -148,7 +148,7 @@ def fit_head(lighter: nn.Module, network: nn.Module, images: Tensor) -> None:
     left, right = torch.zeros(channels + 1, channels + 1).double(), torch.zeros(channels + 1).double()
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        wanted = functional.avg_pool2d(network(batch).clamp(-FLAT, FLAT), STRIDE).flatten()
+        wanted = functional.avg_pool2d(network(batch)["figure"].clamp(-FLAT, FLAT), STRIDE).flatten()
         lighter(batch)
         features = functional.pad(shown.pop().permute(0, 2, 3, 1).flatten(0, 2), (0, 1), value=1.0)
         weighted = features * (torch.exp(-wanted.abs() / NEAR) + FAR)[:, None]

@@ -21,10 +21,10 @@ class Brightness:
         self.weights = weights
         self.batches = []
 
-    def logits(self, batch):
+    def run(self, batch):
         self.batches.append(batch.shape)
-        grey = batch.mean(axis=1)
-        return grey if self.weights is None else grey * self.weights
+        grey = batch.mean(axis=1, keepdims=True)
+        return {"figure": grey if self.weights is None else grey * self.weights}
 
 
 class Constant:
@@ -33,8 +33,8 @@ class Constant:
     def __init__(self, logit):
         self.logit = logit
 
-    def logits(self, batch):
-        return np.full((len(batch), *batch.shape[2:]), self.logit, np.float32)
+    def run(self, batch):
+        return {"figure": np.full((len(batch), 1, *batch.shape[2:]), self.logit, np.float32)}
 
 
 def member(engine, size=(32, 48), point=OperatingPoint()):  # noqa: B008 (frozen)

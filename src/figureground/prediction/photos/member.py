@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo, read_info
-from figureground.prediction.photos.engines import Engine, open_engine
+from figureground.prediction.photos.engines import FIGURE, Engine, open_engine
 from figureground.preprocessing import Preprocessing
 from figureground.pretrained import PRETRAINED
 from figureground.runs import BUNDLE_IN_RUN, bundle_path
@@ -34,7 +34,7 @@ class Member:
 
     def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Images (H, W, 3) uint8 at the network's size to calibrated logits (N, H, W), temperature applied."""
-        logits = self.engine.logits(self.preprocessing.normalise(np.stack(images)))
+        logits = self.engine.run(self.preprocessing.normalise(np.stack(images)))[FIGURE][:, 0]
         return logits / np.float32(self.info.operating_point.temperature)
 
 
