@@ -21,12 +21,12 @@ ALLOWED = {
     "images": {"errors", "files", "image_files", "png"},
     "onnx_metadata": {"errors"},
     "settings": {"errors"},
-    "config": {"errors", "preprocessing", "settings"},
-    "preprocessing": {"settings"},
+    "config": {"errors", "settings"},
+    "preprocessing": set(),
     "metrics": {"labels"},
     "losses": {"labels"},
     "models": {"errors", "config"},
-    "bundle": {"config", "errors", "files", "onnx_metadata", "preprocessing"},
+    "bundle": {"config", "errors", "files", "onnx_metadata"},
     "runs": {"config", "errors", "pretrained"},
     "data": {"preprocessing", "metrics"} | LEAVES,
     "pretrained": set(),
@@ -37,7 +37,7 @@ ALLOWED = {
     "training": {"data", "models", "losses", "metrics", "bundle", "runs", "config", "preprocessing", "prediction"}
     | LEAVES,
 }
-TOP = {"__init__", "cli", "demo", "lab_report"}  # may import everything
+TOP = {"__init__", "__main__", "cli", "demo", "lab_report"}  # may import everything
 TORCH_FREE = {
     "errors",
     "labels",

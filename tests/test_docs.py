@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from figureground import load
 from figureground.cli import app
+from figureground.cli.settings import page
 from figureground.export.gate import LIMITS
 from figureground.prediction.photos.engines import ENGINES
 from figureground.pretrained import EXAMPLE
@@ -62,3 +63,8 @@ def test_the_limits_and_engines_of_the_page():
     assert {name: float(limit) for name, limit in rows.items()} == LIMITS
     shown = re.findall(r"^\| (?:`\S+` )?\| `(\w+)` \|", EXPORT, re.MULTILINE)
     assert shown == [name for engines in ENGINES.values() for name in engines]
+
+
+def test_the_page_of_settings_is_what_the_command_writes():
+    """After a change: ``figureground settings > docs/settings.md``."""
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page()

@@ -8,7 +8,7 @@ import pytest
 from figureground import config
 from figureground.config import Phase, TrainConfig
 from figureground.errors import FiguregroundError
-from figureground.settings import REQUIRED, Range, check, find_setting, nest, setting, settings_of
+from figureground.settings import REQUIRED, Range, check, find_setting, put, setting, settings_of
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,11 @@ def test_what_nothing_is_like_is_told_all():
         find_setting(Outer, "zzzzzzzz", "--set")
 
 
-def test_nest():
-    assert nest("a.b.c", 1) == {"a": {"b": {"c": 1}}}
+def test_put():
+    settings = {"a": {"b": 1}}
+    put(settings, "a.c.d", 2)
+    put(settings, "e", 3)
+    assert settings == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
 
 
 CONFIGS = [each for each in vars(config).values() if inspect.isclass(each) and dataclasses.is_dataclass(each)]

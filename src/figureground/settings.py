@@ -129,15 +129,25 @@ class Setting:
         return str(self.field.metadata.get("sentence", ""))
 
     @property
+    def flags(self) -> tuple[str, ...]:
+        """Of the command line, if they are not its name."""
+        return tuple(self.field.metadata.get("flags", ()))
+
+    @property
+    def kind(self) -> Any:
+        """Its type without ``None``."""
+        return _without_none(self.hint)
+
+    @property
     def expected(self) -> str:
         """Which values it takes: its choices, its range, or nothing."""
-        choices = [str(choice) for choice in get_args(_without_none(self.hint))] if self.is_choice else []
+        choices = [str(choice) for choice in get_args(self.kind)] if self.is_choice else []
         return ", ".join(choices) or str(self.field.metadata.get("range", Range()))
 
     @property
     def is_choice(self) -> bool:
         """Whether its type lists its values."""
-        return get_origin(_without_none(self.hint)) is Literal
+        return get_origin(self.kind) is Literal
 
     @property
     def is_list(self) -> bool:
@@ -194,10 +204,12 @@ def _unknown(where: str, key: object, known: Mapping[str, str]) -> FiguregroundE
     return FiguregroundError(f"{where}: unknown setting {key!r}; {advice}")
 
 
-def nest(path: str, value: Any) -> dict[str, Any]:
-    """``{"a": {"b": value}}`` for ``a.b``."""
-    first, _, rest = path.partition(".")
-    return {first: nest(rest, value) if rest else value}
+def put(settings: dict[str, Any], path: str, value: Any) -> None:
+    """Set ``a.b`` in nested dicts."""
+    *above, name = path.split(".")
+    for each in above:
+        settings = settings.setdefault(each, {})
+    settings[name] = value
 
 
 def parse(cls: type[T], given: Any, where: str = "") -> T:

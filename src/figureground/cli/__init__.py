@@ -11,7 +11,18 @@ import sys
 import warnings
 
 # Importing them adds their commands.
-from figureground.cli import average, calibrate, compare, data, evaluate, export, models, predict, train  # noqa: F401
+from figureground.cli import (  # noqa: F401
+    average,
+    calibrate,
+    compare,
+    data,
+    evaluate,
+    export,
+    models,
+    predict,
+    settings,
+    train,
+)
 from figureground.cli.common import app, reporting_errors
 
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -27,7 +38,7 @@ def main() -> None:
     # returns. This has to be said before Pillow is imported.
     os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files; those that cannot be read are named
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names need not be valid UTF-8
     debug = "--debug" in sys.argv
     with reporting_errors(debug):
-        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        status = app(args=[argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
+    sys.exit(status or 0)

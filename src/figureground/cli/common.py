@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from figureground.cli.streams import flush_streams, open_streams
 from figureground.errors import FiguregroundError, UsageError
 from figureground.version import __version__
 
@@ -22,8 +23,12 @@ app = typer.Typer(
     help="Figure-ground segmentation: masks from photographs, and models from photographs with masks.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # rich takes 0.15 s to show a page of help
     pretty_exceptions_enable=False,
 )
+
+BAD_USAGE: Any = typer.BadParameter.__mro__[2]
+"""What all errors of the command line are; typer has click within, or beside it, and no name for this."""
 
 DataOption = Annotated[
     str, typer.Option("--data", help="A folder (its layout is recognised) or synthetic[:n=...,size=...,seed=...].")
@@ -48,6 +53,7 @@ def reporting_errors(debug: bool = False) -> Iterator[Callable[[object], None]]:
     Yields:
         What prints a line for the user.
     """
+    open_streams()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("figureground")
@@ -55,25 +61,37 @@ def reporting_errors(debug: bool = False) -> Iterator[Callable[[object], None]]:
     logger.setLevel(logging.INFO)
     try:
         yield typer.echo
-    except FiguregroundError as error:
-        if debug:
+        if problem := flush_streams():
+            raise problem
+    except (FiguregroundError, OSError, BAD_USAGE) as error:
+        if debug and not isinstance(error, BAD_USAGE):
             raise
-        _fail(str(error), status=2 if isinstance(error, UsageError) else 1)
-    except OSError as error:
-        if debug:
-            raise
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", status=1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        _fail(error)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
         sys.exit(130)
     finally:
+        flush_streams()
         logger.removeHandler(handler)
 
 
-def _fail(message: str, status: int) -> None:
-    """End with one line."""
-    typer.echo(f"error: {message}", err=True)
-    sys.exit(status)
+def _fail(error: Exception) -> None:
+    """End with one line, and with none where nobody reads what is said."""
+    if isinstance(error, BAD_USAGE):
+        message = error.format_message()
+        _say(message if "\n" in message else f"error: {message.rstrip('.')}; see --help")  # help, of a command alone
+        sys.exit(2)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        _say(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+    elif isinstance(error, FiguregroundError):
+        _say(f"error: {error}")
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _say(message: str) -> None:
+    """A line on stderr, if there is one."""
+    with suppress(OSError):
+        typer.echo(message, err=True)
 
 
 def _version(wanted: bool) -> None:

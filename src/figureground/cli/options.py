@@ -1,0 +1,147 @@
+"""Options of commands, made of the dataclasses of settings: a flag for each setting, and ``--set`` for all of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import is_dataclass
+from functools import wraps
+from typing import Annotated, Any, get_origin
+
+import typer
+
+from figureground.errors import FiguregroundError, UsageError
+from figureground.settings import REQUIRED, Setting, find_setting, plain, put, settings_of
+
+CHANGES = "changes"
+"""The parameter of a command that takes what was given, as nested settings."""
+
+
+def option(cls: type, path: str, default: str = "") -> Any:
+    """The option of one setting, for a command that has it by itself.
+
+    Args:
+        cls: a dataclass of settings.
+        path: of the setting.
+        default: what is said of the value it has if nobody gives it; else the setting's own.
+    """
+    found = find_setting(cls, path, cls.__name__)
+    return typer.Option(*(found.flags or _flag(found, found.name)), help=sentence(found, default))
+
+
+def sentence(setting: Setting, default: str = "") -> str:
+    """What help says of a setting: what it is, what it takes, what it is without being given."""
+    value = plain(setting.default)
+    shown = "" if value in (None, REQUIRED, [], {}) else str(value).strip("[]")
+    notes = [each for each in (setting.expected, (default or shown) and f"default: {default or shown}") if each]
+    return setting.sentence + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def flags_of(cls: type) -> dict[str, tuple[str, ...]]:
+    """The flags of all settings, by path: those declared, or the name; the path where several have that name."""
+    found = list(settings_of(cls))
+    names = Counter(setting.name for setting in found)
+    return {each.path: each.flags or _flag(each, each.name if names[each.name] == 1 else each.path) for each in found}
+
+
+def _flag(setting: Setting, name: str) -> tuple[str]:
+    dashed = name.replace("_", "-").replace(".", "-")
+    return (f"--{dashed}/--no-{dashed}" if setting.hint is bool else f"--{dashed}",)
+
+
+def takes_settings(cls: type, shown: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each setting of ``cls``, and ``--set`` for those that have none of their own.
+
+    The command has a parameter ``changes``: what the user gave, in nested dicts as ``parse`` takes them.
+
+    Args:
+        cls: a dataclass of settings.
+        shown: paths of those that ``--help`` shows; ``--help-all`` shows all.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        made = list(_parameters(cls, shown))
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            own = {name: given[name] for name in signature.parameters if name != CHANGES}
+            command(**own, **{CHANGES: _changes(cls, given)})
+
+        others = [parameter for name, parameter in signature.parameters.items() if name != CHANGES]
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*made, *others)]
+        vars(run)["__signature__"] = signature.replace(parameters=parameters)
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def _parameters(cls: type, shown: Collection[str]) -> Iterator[inspect.Parameter]:
+    """Of the options, those that are shown first."""
+    flags = flags_of(cls)
+    for setting in sorted(settings_of(cls), key=lambda setting: setting.path not in shown):
+        kind: Any = list[str] if setting.is_list else bool if setting.hint is bool else str
+        metavar = None if kind is bool else _metavar(setting)
+        hidden = setting.path not in shown
+        made = typer.Option(*flags[setting.path], help=sentence(setting), hidden=hidden, metavar=metavar)
+        yield _parameter(_identifier(setting.path), kind | None, made)
+    words = "Any setting, NAME=VALUE, such as optimizer=adamw or model.arguments.base_width=32; may be repeated."
+    yield _parameter("set_", list[str] | None, typer.Option("--set", help=words, metavar="NAME=VALUE"))
+    everything = typer.Option("--help-all", help="Show all options.", callback=_show_all, is_eager=True)
+    yield _parameter("help_all", bool, everything, False)
+
+
+def _parameter(name: str, hint: Any, made: Any, default: Any = None) -> inspect.Parameter:
+    annotation = Annotated[hint, made]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _identifier(path: str) -> str:
+    return f"setting_{path.replace('.', '__')}"
+
+
+def _metavar(setting: Setting) -> str:
+    """The kind of value, as help shows it."""
+    hint = setting.kind
+    if setting.is_choice or hint is str or setting.is_list:
+        return "NAME"
+    return "NUMBER" if hint in (int, float) else "YAML" if get_origin(hint) is dict or is_dataclass(hint) else "LIST"
+
+
+def _show_all(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        for parameter in context.command.params:
+            vars(parameter)["hidden"] = False
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def _changes(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, flags first and then ``--set``."""
+    changes: dict[str, Any] = {}
+    flags = flags_of(cls)
+    for setting in settings_of(cls):
+        value = given[_identifier(setting.path)]
+        if value not in (None, []):
+            put(changes, setting.path, _read(setting, value, flags[setting.path][0]))
+    for text in given["set_"] or ():
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: expected NAME=VALUE, such as optimizer=adamw")
+        try:
+            setting = find_setting(cls, path.strip(), f"--set {text}")
+        except FiguregroundError as error:
+            raise UsageError(str(error)) from None
+        put(changes, setting.path, _read(setting, value.strip(), f"--set {path.strip()}"))
+    return changes
+
+
+def _read(setting: Setting, value: Any, where: str) -> Any:
+    if isinstance(value, bool):
+        return value
+    try:
+        return setting.read(tuple(value) if isinstance(value, list) else value, where)
+    except FiguregroundError as error:
+        raise UsageError(str(error)) from None
