@@ -36,7 +36,6 @@ from figureground.evaluation import evaluate
 from figureground.models import MODELS, create_model
 from figureground.models.compact_fpn import CompactFPN
 from figureground.prediction import load
-from figureground.preprocessing import Preprocessing
 from figureground.training import loaders as datamodule
 from figureground.training.callbacks import averaging
 from figureground.training.loaders import loaders, opened
@@ -91,9 +90,7 @@ def settings_of(given: argparse.Namespace, name: str) -> TrainConfig:
 
 def fitted(config: TrainConfig, seconds: float) -> tuple[SegmentationModule, dict[str, Any]]:
     """A network that was trained for ``seconds``, and what they were enough for."""
-    dataset = datamodule.kept(
-        opened(config.data, "train"), config.data, Preprocessing.of(config.preprocessing), progress=False
-    )
+    dataset = datamodule.kept(opened(config.data, "train"), config.data, config.preprocessing, progress=False)
     batches = loaders(config, dataset, dataset, on_gpu=False)[0]
 
     def train(steps: int) -> tuple[SegmentationModule, float]:

@@ -65,7 +65,7 @@ def plain_session(model: Path) -> Callable[[Image.Image], NDArray[np.bool_]]:
     """From a photograph to its mask (h, w) at the network's size, as a user of ONNX Runtime would write it."""
     import onnxruntime
 
-    session, preprocessing = onnxruntime.InferenceSession(model), Preprocessing.of(read_info(model).preprocessing)
+    session, preprocessing = onnxruntime.InferenceSession(model), read_info(model).preprocessing
 
     def predict(photo: Image.Image) -> NDArray[np.bool_]:
         small = photo.resize(preprocessing.size[::-1], Image.Resampling.BILINEAR)

@@ -63,7 +63,7 @@ def report_way(bundle: Path) -> Run:
 
     def run(batch: np.ndarray) -> object:
         with torch.no_grad():
-            return network(torch.from_numpy(batch))
+            return network(torch.from_numpy(batch))["figure"]
 
     return run
 
@@ -71,7 +71,7 @@ def report_way(bundle: Path) -> Run:
 def torch_bfloat16(engine: TorchEngine) -> Run:
     def run(batch: np.ndarray) -> object:
         with torch.autocast("cpu", torch.bfloat16):
-            return engine.logits(batch)
+            return engine.run(batch)
 
     return run
 
@@ -87,7 +87,7 @@ def variants_of(bundle: Path, folder: Path, data: DataConfig, precisions: list[s
     assert isinstance(engine, TorchEngine)
     variants = [
         Variant(REPORT, "float32", report_way(bundle)),
-        Variant("torch", "float32", engine.logits),
+        Variant("torch", "float32", engine.run),
     ]
     if cpu_multiplies_bfloat16():
         variants.append(Variant("torch", "bfloat16", torch_bfloat16(engine)))
@@ -98,7 +98,7 @@ def variants_of(bundle: Path, folder: Path, data: DataConfig, precisions: list[s
         for row in info.export["gate"]["engines"][1:]:
             name = row["engine"]
             gate = {**row, "n": info.export["gate"]["n"]} if trained else None
-            variants.append(Variant(name, precision, open_member(path, name).engine.logits, gate))
+            variants.append(Variant(name, precision, open_member(path, name).engine.run, gate))
     return variants
 
 

@@ -54,7 +54,7 @@ def network_alone(segmenter: Segmenter, photos: list[Path]) -> Callable[[Path], 
 
     def run(folder: Path) -> int:
         with ThreadPoolExecutor(member.engine.lanes) as lanes:
-            list(lanes.map(member.engine.logits, batches))
+            list(lanes.map(member.engine.run, batches))
         return len(photos)
 
     batches = [member.preprocessing.normalise(small[i : i + BATCH_SIZE]) for i in range(0, len(small), BATCH_SIZE)]
@@ -96,7 +96,7 @@ def plain_loop(bundle: Path, photos: list[Path]) -> Callable[[Path], int]:
                 image = Image.open(path).convert("RGB")
                 tensor = functional.to_tensor(functional.resize(image, list(settings.size)))
                 tensor = functional.normalize(tensor, settings.mean, settings.std)
-                probability = torch.sigmoid(network(tensor[None]))[0, 0]
+                probability = torch.sigmoid(network(tensor[None])["figure"])[0, 0]
                 mask = Image.fromarray((probability > 0.5).numpy().astype(np.uint8) * 255)
                 mask.resize(image.size, Image.Resampling.NEAREST).save(folder / f"{path.stem}.png")
         return len(photos)

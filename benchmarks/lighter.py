@@ -47,7 +47,7 @@ def write_lighter(trained: Path, path: Path, data: str) -> None:
         data: a dataset with a train and a valid split.
     """
     info = read_info(trained)
-    preprocessing = Preprocessing.of(info.preprocessing)
+    preprocessing = info.preprocessing
     network = plain_network(trained).to(memory_format=torch.channels_last)
     images, _ = read(open_dataset(data, "train"), preprocessing, FITTED_TO, FITTED)
     shallower = ready(SHALLOWER, without_blocks(network.state_dict()))
@@ -70,7 +70,7 @@ def read(dataset: Dataset, preprocessing: Preprocessing, every: int, most: int |
     """Some images of a dataset (N, 3, H, W), normalised, and their masks (N, H, W)."""
     samples = [dataset[place] for place in range(0, len(dataset), every)][:most]
     images = np.stack([preprocessing.resize_image(sample.image) for sample in samples])
-    masks = np.stack([preprocessing.resize_labels(sample.labels) == FIGURE for sample in samples])
+    masks = np.stack([preprocessing.resize_target(sample.labels) == FIGURE for sample in samples])
     return torch.from_numpy(preprocessing.normalise(images)), torch.from_numpy(masks)
 
 
@@ -135,7 +135,7 @@ def silenced(layers: Sequence[nn.Module], channel: int) -> Iterator[None]:
 @torch.inference_mode()
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     """Of all images (N, 1, H, W)."""
-    return torch.cat([network(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
+    return torch.cat([network(images[start : start + BATCH])["figure"] for start in range(0, len(images), BATCH)])
 
 
 @torch.inference_mode()
@@ -148,7 +148,7 @@ def fit_head(lighter: nn.Module, network: nn.Module, images: Tensor) -> None:
     left, right = torch.zeros(channels + 1, channels + 1).double(), torch.zeros(channels + 1).double()
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        wanted = functional.avg_pool2d(network(batch).clamp(-FLAT, FLAT), STRIDE).flatten()
+        wanted = functional.avg_pool2d(network(batch)["figure"].clamp(-FLAT, FLAT), STRIDE).flatten()
         lighter(batch)
         features = functional.pad(shown.pop().permute(0, 2, 3, 1).flatten(0, 2), (0, 1), value=1.0)
         weighted = features * (torch.exp(-wanted.abs() / NEAR) + FAR)[:, None]

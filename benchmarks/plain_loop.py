@@ -68,7 +68,7 @@ def train_on(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> It
     criterion = nn.BCEWithLogitsLoss()
     for images, masks in batches:
         optimizer.zero_grad()
-        loss = criterion(network(images.to(device)), masks.to(device))
+        loss = criterion(network(images.to(device))["figure"], masks.to(device))
         loss.backward()
         optimizer.step()
         yield loss.item()

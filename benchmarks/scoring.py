@@ -39,7 +39,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     for index in range(min(given.images, len(dataset))):
         sample = clock("read", lambda index=index: dataset[index])
         logits = clock("network", lambda image=sample.image: segmenter.logits([image])[0])
-        small = preprocessing.resize_labels(sample.labels)
+        small = preprocessing.resize_target(sample.labels)
         for what, labels in (("score at the network's size", small), ("score at the photo's own size", sample.labels)):
             probability = preprocessing.restore(logits, *labels.shape)
             clock(what, lambda p=probability, t=labels: score_image(p > 0.5, p, t))

@@ -59,7 +59,7 @@ def _random_bundle(path, name, arguments, size):
     torch.manual_seed(0)
     network = create_model(name, arguments).eval()
     with torch.inference_mode():
-        logits = network(torch.randn(4, 3, *size))
+        logits = network(torch.randn(4, 3, *size))["figure"]
         deviation, mean = torch.std_mean(logits)
         network.head.weight *= 3 / deviation
         network.head.bias.copy_((network.head.bias - mean) * 3 / deviation)

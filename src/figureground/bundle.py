@@ -19,7 +19,6 @@ from figureground.config import (
     ModelConfig,
     OperatingPoint,
     PostProcessingConfig,
-    PreprocessingConfig,
     QualityConfig,
     parse,
     plain,
@@ -27,6 +26,7 @@ from figureground.config import (
 from figureground.errors import FiguregroundError
 from figureground.files import replacing
 from figureground.onnx_metadata import read_onnx_metadata
+from figureground.preprocessing import Preprocessing
 
 FORMAT_VERSION = 2  # 1 had no encoder
 METADATA_KEY = "figureground"
@@ -48,7 +48,7 @@ class BundleInfo:
     """All that is needed to predict with the weights beside it, and where they come from."""
 
     model: ModelConfig = ModelConfig()
-    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    preprocessing: Preprocessing = Preprocessing()
     operating_point: OperatingPoint = OperatingPoint()
     post_processing: PostProcessingConfig = PostProcessingConfig()
     quality: QualityConfig = QualityConfig()

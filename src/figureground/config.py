@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from figureground.errors import FiguregroundError
+from figureground.preprocessing import Preprocessing
 from figureground.settings import REQUIRED, check, merge, parse, plain, require, setting
 
 __all__ = ["merge", "parse", "plain", "require"]  # which come with the settings
 Foreground = Literal["foreground", "background", "ignore"]
+PreprocessingConfig = Preprocessing
+"""Its name among the settings: how photos are seen and what is set of it are one thing."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +70,6 @@ class InitialWeights:
         "Where the network's are not given, the encoder's weights: imagenet, or a file.",
         flags=("--encoder-weights",),
     )
-
-
-@dataclass(frozen=True)
-class PreprocessingConfig:
-    """What the network expects of its input."""
-
-    size: tuple[int, int] = setting(
-        (256, 256), "Height and width that the network sees, in pixels; one number for both.", at_least=32
-    )
-    resize: Literal["stretch"] = setting("stretch", "How a photo gets that size; stretch does not keep its aspect.")
-    mean: tuple[float, float, float] = setting((0.5, 0.5, 0.5), "Of each channel, on the scale 0 to 1.")
-    std: tuple[float, float, float] = setting((0.5, 0.5, 0.5), "Of each channel, on the scale 0 to 1.", above=0)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)
@@ -150,7 +138,7 @@ class TrainConfig:
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
-    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    preprocessing: Preprocessing = Preprocessing()
     initial_weights: InitialWeights = InitialWeights()
     epochs: int = setting(10, "How often every training image is seen.", at_least=1, flags=("--epochs", "-e"))
     batch_size: int = setting(4, "Images for a step.", at_least=1, flags=("--batch-size", "-b"))

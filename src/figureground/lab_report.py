@@ -134,9 +134,9 @@ def show_test_image(model: str, image_index: int, data_path: Path, save_dir: Pat
         raise FiguregroundError(f"there is no test image {image_index}; expected 0 to {len(dataset) - 1}")
     segmenter = load_state_dict(saved_model(model), MODEL_NAMES[model])
     sample = dataset[image_index]
-    labels = segmenter.preprocessing.resize_labels(sample.labels)
-    found = segmenter.logits([sample.image]) > segmenter.logit_threshold
-    value = float(dice(*counts(found, labels[None]))[0])
+    labels = segmenter.preprocessing.scale_target(sample.labels)
+    found = segmenter.logits([sample.image])[0] > segmenter.logit_threshold
+    value = float(dice(*counts(found, labels)))
     prediction = segmenter.predict(sample.image)
     case = Case(sample.name, sample.image, sample.mask, prediction.mask, value)
     return value, draw_cases([case], None, fallback=save_dir / f"{model}-test-{image_index}.png")

@@ -66,7 +66,7 @@ def test_samples_are_those_of_the_source_at_the_networks_size(files, folder):
         assert sample.name == expected.name
         assert sample.image.shape == (32, 40, 3)
         assert np.array_equal(sample.image, SMALL.resize_image(expected.image))
-        assert np.array_equal(sample.labels, SMALL.resize_labels(expected.labels))
+        assert np.array_equal(sample.labels, SMALL.resize_target(expected.labels))
 
 
 def test_the_second_time_the_source_is_not_read(files, folder, monkeypatch):

@@ -66,7 +66,7 @@ def test_the_graph_is_named_and_takes_any_batch(narrow_onnx):
     model = onnx.load(narrow_onnx)
     onnx.checker.check_model(model)
     (taken,), (given,) = model.graph.input, model.graph.output
-    assert (taken.name, given.name) == ("images", "logits")
+    assert (taken.name, given.name) == ("images", "figure")
     for port, channels in ((taken, 3), (given, 1)):
         batch, *sides = port.type.tensor_type.shape.dim
         assert batch.dim_param

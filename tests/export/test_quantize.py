@@ -85,7 +85,7 @@ def test_logits_are_enlarged_in_float32(tmp_path):
     nodes = onnx.load(path).graph.node
     assert [node.op_type for node in nodes[-4:]] == ["QuantizeLinear", "DequantizeLinear", "MatMul", "MatMul"]
     engine = open_engine(path, BundleInfo(ModelConfig("compact_fpn"), PreprocessingConfig((64, 64))), "onnxruntime")
-    found = engine.logits(np.random.default_rng(5).random((1, 3, 64, 64), np.float32))
+    found = engine.run(np.random.default_rng(5).random((1, 3, 64, 64), np.float32))["figure"]
     assert len(np.unique(found)) > 256
 
 
@@ -104,8 +104,8 @@ def test_a_bright_area_does_not_saturate(engine, tmp_path):
     white = np.ones((1, 3, 32, 32), np.float32)
     quantize(path, path, iter([white]))
     info = BundleInfo(ModelConfig("compact_fpn"), PreprocessingConfig((32, 32)))
-    found = open_engine(path, info, engine).logits(white)
-    np.testing.assert_allclose(found[0, 1:-1, 1:-1], 27, rtol=0.02)
+    found = open_engine(path, info, engine).run(white)["figure"]
+    np.testing.assert_allclose(found[0, 0, 1:-1, 1:-1], 27, rtol=0.02)
 
 
 @pytest.mark.parametrize("engine", ENGINES[".onnx"])

@@ -42,7 +42,7 @@ def test_parameter_count(name, arguments, parameters):
 def test_output_has_the_size_of_the_input_and_is_finite(name, arguments, size):
     model = create_model(name, arguments).eval()
     with torch.inference_mode():
-        logits = model(torch.randn(1, 3, *size))
+        logits = model(torch.randn(1, 3, *size))["figure"]
     assert logits.shape == (1, 1, *size)
     assert logits.isfinite().all()
 
@@ -50,7 +50,7 @@ def test_output_has_the_size_of_the_input_and_is_finite(name, arguments, size):
 @pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_every_parameter_receives_a_gradient(name, arguments):
     model = create_model(name, arguments)
-    model(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    model(torch.randn(2, 3, 64, 64))["figure"].square().mean().backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert without == []
 
@@ -60,9 +60,9 @@ def test_state_dict_round_trip(name, arguments):
     model, other = create_model(name, arguments).eval(), create_model(name, arguments).eval()
     images = torch.randn(1, 3, 48, 64)
     with torch.inference_mode():
-        assert not torch.equal(model(images), other(images))
+        assert not torch.equal(model(images)["figure"], other(images)["figure"])
         other.load_state_dict(model.state_dict())
-        assert torch.equal(model(images), other(images))
+        assert torch.equal(model(images)["figure"], other(images)["figure"])
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES)
@@ -70,7 +70,7 @@ def test_an_image_alone_equals_itself_in_a_batch(name, arguments):
     model = create_model(name, arguments).eval()
     images = torch.randn(3, 3, 40, 56)
     with torch.inference_mode():
-        alone, among = model(images[1:2]), model(images)[1:2]
+        alone, among = model(images[1:2])["figure"], model(images)["figure"][1:2]
     # Without training nothing holds logits near 1: what rounding may do grows with them.
     torch.testing.assert_close(alone, among, rtol=1e-4, atol=1e-5 * max(1.0, among.std().item()))
 

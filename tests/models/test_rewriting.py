@@ -11,9 +11,9 @@ def test_without_transposed_convolutions_the_answer_is_the_same(name, arguments)
     torch.manual_seed(0)
     network, images = create_model(name, arguments).eval(), torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
-        before = network(images)
+        before = network(images)["figure"]
         untranspose(network)
-        after = network(images)
+        after = network(images)["figure"]
     assert not any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in network.modules())
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * max(1.0, before.std().item()))
 
@@ -48,9 +48,9 @@ def test_enlarged_by_products_the_answer_is_the_same(name, arguments, size):
     torch.manual_seed(0)
     network, images = create_model(name, arguments).eval(), torch.randn(2, 3, *size)
     with torch.inference_mode():
-        before = network(images)
+        before = network(images)["figure"]
         enlarge_by_products(network)
-        after = network(images)
+        after = network(images)["figure"]
     assert not any(isinstance(layer, BilinearEnlargement) for layer in network.modules())
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5 * max(1.0, before.std().item()))
 

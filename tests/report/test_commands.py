@@ -69,7 +69,7 @@ def half_figure(weights, images):
     network.load_state_dict(torch.load(weights, weights_only=True))
     photos = [preprocessing.resize_image(read_image(images / f"cat_{index}.jpg")) for index in (12, 13, 14)]
     with torch.no_grad():
-        network.head.bias -= network(torch.from_numpy(preprocessing.normalise(np.stack(photos)))).median()
+        network.head.bias -= network(torch.from_numpy(preprocessing.normalise(np.stack(photos))))["figure"].median()
     torch.save(network.state_dict(), weights)
 
 

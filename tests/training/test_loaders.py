@@ -12,7 +12,7 @@ from figureground.preprocessing import Preprocessing
 from figureground.training.loaders import Collate, TrainingImages
 
 N = 40
-IMAGENET = Preprocessing((5, 7), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def images(**changes):
@@ -20,7 +20,7 @@ def images(**changes):
     config = parse(TrainConfig, merge(given, changes))
     dataset = open_dataset("synthetic:n=50,size=48", "train")
     assert len(dataset) == N
-    return TrainingImages(dataset, config, Preprocessing.of(config.preprocessing)), dataset
+    return TrainingImages(dataset, config, config.preprocessing), dataset
 
 
 def test_nothing_is_changed_by_default():

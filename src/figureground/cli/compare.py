@@ -60,7 +60,7 @@ def compare(
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         progress = sys.stderr.isatty()
         segmenters = [load(model) for model in models]
-        native = native or len({segmenter.preprocessing.size for segmenter in segmenters}) > 1
+        native = native or len({segmenter.preprocessing.scored_at for segmenter in segmenters}) > 1
         evaluations = [
             evaluate(segmenter, dataset, batch_size=batch_size, progress=progress, native=native)
             for segmenter in segmenters

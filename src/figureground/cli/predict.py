@@ -202,7 +202,7 @@ class _Load:
 
         views = Views(tta, (1.0, *tile))
         infos = [read_info(bundle_path(Path(model))) for model in models]  # refuses what is no model at once
-        self.least_size = least_size((info.preprocessing.size for info in infos), views)
+        self.least_size = least_size((info.preprocessing for info in infos), views)
         with options():
             post_processing = replace(infos[0].post_processing, **changes)
         self.limits = limits

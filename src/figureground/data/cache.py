@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from figureground.data.dataset import Dataset, Sample, Split, list_briefly
 from figureground.errors import FiguregroundError
+from figureground.labels import LEFT_OUT
 from figureground.preprocessing import Preprocessing
 
 VERSION = 1  # part of every key: raise it when entries are laid out differently
@@ -140,7 +141,7 @@ def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, progress:
         except FiguregroundError as error:
             return str(error)
         images[index] = preprocessing.resize_image(sample.image)
-        labels[index] = preprocessing.resize_labels(sample.labels)
+        labels[index] = preprocessing.resize_target(sample.labels, LEFT_OUT)
         return None
 
     try:

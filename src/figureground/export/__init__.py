@@ -114,9 +114,10 @@ def _convert(reference: Member, path: Path, precision: Precision, data: DataConf
 
 def _calibration(reference: Member, dataset: Dataset) -> Iterator[NDArray[np.float32]]:
     """Images spread evenly over a split, as the network takes them."""
-    for index in np.linspace(0, len(dataset) - 1, min(CALIBRATION_IMAGES, len(dataset))).round().astype(int):
-        image = reference.preprocessing.resize_image(dataset[int(index)].image)
-        yield reference.preprocessing.normalise(image[None])
+    chosen = np.linspace(0, len(dataset) - 1, min(CALIBRATION_IMAGES, len(dataset))).round().astype(int)
+    for number, index in enumerate(chosen):
+        window = reference.preprocessing.one_window(dataset[int(index)].image, number)
+        yield reference.preprocessing.normalise(window[None])
 
 
 def _refuse_loss(change: float, precision: Precision, dataset: Dataset) -> None:

@@ -15,6 +15,7 @@ from figureground.data import Dataset
 from figureground.evaluation import batches
 from figureground.metrics import counts, dice
 from figureground.prediction import Member
+from figureground.prediction.photos.views import seen_logits
 from figureground.preprocessing import sigmoid
 
 LIMITS = {"float32": 0.0005, "float16": 0.0005, "int8": 0.005}
@@ -27,7 +28,7 @@ class Comparison:
 
     engine: str
     dice: float
-    """Mean of the images at the network's size."""
+    """Mean of the images at the size at which scores are taken."""
     dice_change: float
     """Against the reference; below 0: worse."""
     flipped: float
@@ -42,10 +43,19 @@ class Comparison:
 class _Tally:
     """Sums over a split."""
 
-    dice: list[NDArray[np.float64]] = field(default_factory=list)
+    dice: list[float] = field(default_factory=list)
     flipped: float = 0.0
     largest_difference: float = 0.0
     seconds: float = 0.0
+
+    def add(
+        self, logits: NDArray[np.float32], expected: NDArray[np.float32], labels: NDArray[np.uint8], limit: float
+    ) -> None:
+        """The maps (h, w) of an image: what the network says, what the reference says, and the truth."""
+        self.dice.append(float(dice(*counts(logits > limit, labels))))
+        self.flipped += float(((logits > limit) != (expected > limit)).mean())
+        difference = float(np.abs(sigmoid(logits) - sigmoid(expected)).max())
+        self.largest_difference = max(self.largest_difference, difference)
 
 
 def compare_engines(
@@ -63,24 +73,22 @@ def compare_engines(
     preprocessing = reference.preprocessing
     with tqdm(total=len(dataset), desc="checking the export", unit="image", disable=not progress, leave=False) as bar:
         for samples in batches(dataset, batch_size):
-            images = [preprocessing.resize_image(sample.image) for sample in samples]
-            labels = np.stack([preprocessing.resize_labels(sample.labels) for sample in samples])
-            expected: NDArray[np.float32] | None = None
+            images = [preprocessing.scale_image(sample.image) for sample in samples]
+            labels = [preprocessing.scale_target(sample.labels) for sample in samples]
+            expected: list[NDArray[np.float32]] | None = None
             for member, tally in zip(members, tallies, strict=True):
                 start = time.perf_counter()
-                logits = member.logits(images)
+                maps = seen_logits(member, images, photos=len(images))
                 tally.seconds += time.perf_counter() - start
-                expected = logits if expected is None else expected
-                tally.dice.append(dice(*counts(logits > limit, labels)))
-                tally.flipped += float(((logits > limit) != (expected > limit)).mean()) * len(samples)
-                difference = float(np.abs(sigmoid(logits) - sigmoid(expected)).max())
-                tally.largest_difference = max(tally.largest_difference, difference)
+                expected = maps if expected is None else expected
+                for logits, reference_logits, truth in zip(maps, expected, labels, strict=True):
+                    tally.add(logits, reference_logits, truth, float(limit))
             bar.update(len(samples))
     return _compared(members, tallies)
 
 
 def _compared(members: Sequence[Member], tallies: Sequence[_Tally]) -> list[Comparison]:
-    means = [np.concatenate(tally.dice) for tally in tallies]
+    means = [np.array(tally.dice) for tally in tallies]
     return [
         Comparison(
             engine=member.engine.name,

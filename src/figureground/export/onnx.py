@@ -17,13 +17,13 @@ from onnx import helper, numpy_helper
 from figureground.bundle import METADATA_KEY, BundleInfo
 from figureground.config import plain
 
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT = "images", "figure"
 OPSET = 18
 FLOAT16_FROM = 1024  # smaller weights, such as biases, are not worth a cast
 
 
 def to_onnx(network: torch.nn.Module, size: tuple[int, int], path: Path) -> None:
-    """Write a network as ONNX: ``images`` (N, 3, H, W) float32, normalised, to ``logits`` (N, 1, H, W), any N.
+    """Write a network as ONNX: ``images`` (N, 3, H, W) float32, normalised, to ``figure`` (N, 1, H, W) logits, any N.
 
     Args:
         network: in eval mode, on the CPU.

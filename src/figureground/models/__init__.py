@@ -1,4 +1,4 @@
-"""Networks: (B, 3, H, W) normalised images in, (B, 1, H, W) logits out."""
+"""Networks: (B, 3, H, W) normalised images in, ``{"figure": (B, 1, H, W)}`` logits out."""
 
 from __future__ import annotations
 

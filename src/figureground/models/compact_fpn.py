@@ -36,7 +36,7 @@ class CompactFPN(nn.Module):
             (Shi et al., "Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016), or one for all of them, and
             these are enlarged bilinearly.
 
-    Input (B, 3, H, W) float with H, W >= 32; output (B, 1, H, W) logits.
+    Input (B, 3, H, W) float with H, W >= 32; output ``{"figure": (B, 1, H, W)}`` logits.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class CompactFPN(nn.Module):
             self.head = nn.Conv2d(last, head_stride**2, kernel_size=3, padding=1)
         initialise(self)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         height, width = spatial_size(images)
         images = pad_to_multiple(images, 32)
         x = self.stem(images)  # (B, 24, H/2, W/2)
@@ -89,8 +89,8 @@ class CompactFPN(nn.Module):
         for block in self.pathway:
             x = block(x, features.pop())  # up to (B, 32, H/2, W/2)
         x = self.head(x)
-        logits: Tensor = self.enlarge(x, spatial_size(images)) if self.enlarge else self.shuffle(x)  # (B, 1, H, W)
-        return logits[..., :height, :width]
+        x = self.enlarge(x, spatial_size(images)) if self.enlarge else self.shuffle(x)  # (B, 1, H, W)
+        return {"figure": x[..., :height, :width]}
 
 
 def _require_counts(name: str, values: object, most: int) -> None:

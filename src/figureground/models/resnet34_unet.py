@@ -15,7 +15,7 @@ class ResNet34UNet(nn.Module):
     The last two up blocks both join the first residual stage, so the decoder ends at a quarter of the input's size and
     its logits are enlarged to it.
 
-    Input (B, 3, H, W) float with H, W >= 32; output (B, 1, H, W) logits. 33,867,649 parameters.
+    Input (B, 3, H, W) float with H, W >= 32; output ``{"figure": (B, 1, H, W)}`` logits. 33,867,649 parameters.
     """
 
     def __init__(self) -> None:
@@ -29,15 +29,15 @@ class ResNet34UNet(nn.Module):
         self.head = nn.Conv2d(64, 1, kernel_size=1)
         self.enlarge = BilinearEnlargement()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         stage1, stage2, stage3, stage4 = self.encoder(images)
         x = self.bottleneck(stage4)  # (B, 512, H/32, W/32)
         x = self.up4(x, stage3)  # (B, 256, H/16, W/16)
         x = self.up3(x, stage2)  # (B, 128, H/8, W/8)
         x = self.up2(x, stage1)  # (B, 64, H/4, W/4)
         x = self.up1(x, stage1)  # (B, 64, H/4, W/4)
-        logits: Tensor = self.enlarge(self.head(x), spatial_size(images))  # (B, 1, H/4, W/4) to (B, 1, H, W)
-        return logits
+        x = self.enlarge(self.head(x), spatial_size(images))  # (B, 1, H/4, W/4) to (B, 1, H, W)
+        return {"figure": x}
 
 
 class ResNet34Encoder(nn.Module):

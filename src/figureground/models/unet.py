@@ -15,7 +15,7 @@ class UNet(nn.Module):
     Args:
         base_width: channels of the first stage; they double with every stage (64 gives 31,043,521 parameters).
 
-    Input (B, 3, H, W) float with H, W >= 32; output (B, 1, H, W) logits.
+    Input (B, 3, H, W) float with H, W >= 32; output ``{"figure": (B, 1, H, W)}`` logits.
     """
 
     def __init__(self, base_width: int = 64) -> None:
@@ -35,7 +35,7 @@ class UNet(nn.Module):
         self.up1 = UpBlock(w2)
         self.head = nn.Conv2d(w1, 1, kernel_size=1)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         height, width = spatial_size(images)
         x = pad_to_multiple(images, 16)  # (B, 3, H, W), H and W now divide by 16
         stage1 = self.down1(x)  # (B, 64, H, W)
@@ -47,8 +47,8 @@ class UNet(nn.Module):
         x = self.up3(x, stage3)  # (B, 256, H/4, W/4)
         x = self.up2(x, stage2)  # (B, 128, H/2, W/2)
         x = self.up1(x, stage1)  # (B, 64, H, W)
-        logits: Tensor = self.head(x)  # (B, 1, H, W)
-        return logits[..., :height, :width]
+        x = self.head(x)  # (B, 1, H, W)
+        return {"figure": x[..., :height, :width]}
 
 
 class UpBlock(nn.Module):

@@ -22,7 +22,7 @@ from figureground.data.cache import DEFAULT_FOLDER, cached
 from figureground.data.copy_paste import paste_figure
 from figureground.data.dataset import Sample
 from figureground.data.negatives import negative
-from figureground.labels import BACKGROUND, hard_labels, soft_labels
+from figureground.labels import BACKGROUND, LEFT_OUT, hard_labels, soft_labels
 from figureground.preprocessing import Preprocessing
 
 Batch = tuple[Tensor, Tensor]
@@ -92,8 +92,8 @@ class TrainingImages(TorchDataset[Sample]):
         """A sample at the size of the epoch, changed as ``seed`` says."""
         size = self._config.size_at(epoch)
         image, labels = self._augmentation_for(size)(sample.image, sample.labels, seed)
-        at_size = Preprocessing(size, self._preprocessing.resize)
-        return Sample(sample.name, at_size.resize_image(image), at_size.resize_labels(labels))
+        at_size = replace(self._preprocessing, size=size)
+        return Sample(sample.name, at_size.resize_image(image), at_size.resize_target(labels, LEFT_OUT))
 
     def _augmentation_for(self, size: tuple[int, int]) -> Augmentation:
         if self._augmentation is None or self._augmentation[0] != size:
@@ -114,7 +114,7 @@ class ValidImages(TorchDataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         sample = self._dataset[index]
         image = self._preprocessing.resize_image(sample.image)
-        return Sample(sample.name, image, self._preprocessing.resize_labels(sample.labels))
+        return Sample(sample.name, image, self._preprocessing.resize_target(sample.labels, LEFT_OUT))
 
 
 class Shuffled(Sampler[tuple[int, int]]):
@@ -194,7 +194,7 @@ def loaders(
     config: TrainConfig, train: Dataset, valid: Dataset, on_gpu: bool
 ) -> tuple[ResumableLoader, DataLoader[Sample]]:
     """The two loaders of a training run."""
-    preprocessing = Preprocessing.of(config.preprocessing)
+    preprocessing = config.preprocessing
     default = min(MOST_WORKERS, os.cpu_count() or 1) if on_gpu else 0
     workers = default if config.workers is None else config.workers
     settings: dict[str, Any] = {

@@ -21,7 +21,6 @@ from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError, UsageError
 from figureground.files import replacing
 from figureground.models.weights import misfit, shapes_of
-from figureground.preprocessing import Preprocessing
 from figureground.runs import (
     BUNDLE_IN_RUN,
     CHECKPOINT,
@@ -135,7 +134,7 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
 
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
-    preprocessing = Preprocessing.of(config.preprocessing)
+    preprocessing = config.preprocessing
     train_data, valid_data = (opened(config.data, split) for split in ("train", "valid"))  # before one is decoded
     train_data = kept(train_data, config.data, preprocessing, progress)
     if config.teachers:

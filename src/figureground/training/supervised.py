@@ -55,7 +55,7 @@ class SegmentationModule(lightning.LightningModule):
             FiguregroundError: the loss is not a number any more.
         """
         images, labels = batch
-        loss = self.loss(self.network(images), labels)
+        loss = self.loss(self.network(images)["figure"], labels)
         value = loss.item()
         if not np.isfinite(value):
             raise FiguregroundError(
@@ -76,7 +76,7 @@ class SegmentationModule(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add the loss and the per-image Dice of one batch."""
         images, labels = batch
-        logits = self.network(images)
+        logits = self.network(images)["figure"]
         soft = torch.where(labels == FIGURE, SOFT_FIGURE, labels)
         self._valid_sum += self.loss(logits, soft).item() * len(images)
         found = counts(logits[:, 0] > 0, labels)

@@ -35,8 +35,10 @@ class Levels:
     def __init__(self, step=0.1):
         self.step = step
 
-    def logits(self, batch):
-        return ((np.round((batch.mean(axis=1) + 1) * 127.5) - 128) * self.step).astype(np.float32)
+    def run(self, batch):
+        return {
+            "figure": ((np.round((batch.mean(axis=1, keepdims=True) + 1) * 127.5) - 128) * self.step).astype(np.float32)
+        }
 
 
 class Drawn:

@@ -46,8 +46,8 @@ METRICS_CSV = """epoch,train_loss,valid_loss,valid_dice,learning_rate,seconds
 class Brightness:
     name = "brightness"
 
-    def logits(self, batch):
-        return 4 * batch.mean(axis=1)
+    def run(self, batch):
+        return {"figure": 4 * batch.mean(axis=1, keepdims=True)}
 
 
 class Squares:

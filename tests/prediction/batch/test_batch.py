@@ -30,18 +30,18 @@ class Everything:
     def __init__(self):
         self.seen = 0
 
-    def logits(self, batch):
+    def run(self, batch):
         self.seen += len(batch)
-        return np.ones(batch[:, 0].shape, np.float32)
+        return {"figure": np.ones(batch[:, :1].shape, np.float32)}
 
 
 class Interrupted(Everything):
     """Ctrl-C in the second batch."""
 
-    def logits(self, batch):
+    def run(self, batch):
         if self.seen:
             raise KeyboardInterrupt
-        return super().logits(batch)
+        return super().run(batch)
 
 
 def segmenter(engine):
@@ -178,9 +178,9 @@ class Inside(Everything):
         super().__init__()
         self.batches = []
 
-    def logits(self, batch):
+    def run(self, batch):
         self.batches.append(batch)
-        return batch[:, 0] * 5
+        return {"figure": batch[:, :1] * 5}
 
 
 @pytest.fixture
@@ -248,14 +248,14 @@ class TwoLanes(Everything):
         super().__init__()
         self.asking, self.most, self.lock = 0, 0, threading.Lock()
 
-    def logits(self, batch):
+    def run(self, batch):
         with self.lock:
             self.asking += 1
             self.most = max(self.most, self.asking)
         time.sleep(0.02)
         with self.lock:
             self.asking -= 1
-        return super().logits(batch)
+        return super().run(batch)
 
 
 def test_every_lane_of_an_engine_has_work(photos, tmp_path):
@@ -305,8 +305,8 @@ from figureground.prediction.batch.shelf import Shelf
 class Half:
     name = "half"
     lanes = 1
-    def logits(self, batch):
-        return np.linspace(-9, 9, 256, dtype=np.float32) + np.zeros((len(batch), 256, 256), np.float32)
+    def run(self, batch):
+        return {"figure": np.linspace(-9, 9, 256, dtype=np.float32) + np.zeros((len(batch), 1, 256, 256), np.float32)}
 
 folder, kinds = Path(sys.argv[1]), sys.argv[2].split(",")
 segmenter = Segmenter(Member(BundleInfo(), Half(), ""))

@@ -39,12 +39,12 @@ class Brightness:
 
     name = "brightness"
 
-    def logits(self, batch):
-        return 10 * batch.mean(axis=1)
+    def run(self, batch):
+        return {"figure": 10 * batch.mean(axis=1, keepdims=True)}
 
 
 class Interrupted(Brightness):
-    def logits(self, batch):
+    def run(self, batch):
         raise KeyboardInterrupt
 
 
@@ -292,9 +292,9 @@ def test_what_is_stopped_asks_neither_for_frames_nor_for_the_network():
     class Counted(Brightness):
         calls = 0
 
-        def logits(self, batch):
+        def run(self, batch):
             Counted.calls += 1
-            return super().logits(batch)
+            return super().run(batch)
 
     stopped, read = Event(), []
 

@@ -21,15 +21,22 @@ ON_ONNX = list(ENGINES[".onnx"])
 
 
 def write_onnx(
-    path, metadata=None, *, taken=("n", 3, 32, 48), given=("n", 1, 32, 48), inputs=1, outputs=1, of=TensorProto.FLOAT
+    path,
+    metadata=None,
+    *,
+    taken=("n", 3, 32, 48),
+    given=("n", 1, 32, 48),
+    inputs=1,
+    named=("out",),
+    of=TensorProto.FLOAT,
 ):
     """A network whose logits are the mean of the channels, by hand."""
-    nodes = [helper.make_node("ReduceMean", ["in0", "axes"], [f"out{i}"], keepdims=1) for i in range(outputs)]
+    nodes = [helper.make_node("ReduceMean", ["in0", "axes"], [name], keepdims=1) for name in named]
     graph = helper.make_graph(
         nodes,
         "by_hand",
         [helper.make_tensor_value_info(f"in{i}", of, taken) for i in range(inputs)],
-        [helper.make_tensor_value_info(f"out{i}", of, given) for i in range(outputs)],
+        [helper.make_tensor_value_info(name, of, given) for name in named],
         [helper.make_tensor("axes", TensorProto.INT64, [1], [1])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -62,8 +69,8 @@ def test_a_known_answer(by_hand, engine):
 def test_an_answer_is_not_overwritten_by_the_next(by_hand, engine):
     running = open_member(by_hand, engine).engine
     black, white = (np.full((1, 3, 32, 48), value, np.float32) for value in (-1, 1))
-    first = running.logits(black)
-    running.logits(white)
+    first = running.run(black)["figure"]
+    running.run(white)
     assert (first == -1).all()
 
 
@@ -131,7 +138,7 @@ def test_edited_metadata(tmp_path, engine, metadata, message):
         ({"taken": (1, 3, 32, 48), "given": (1, 1, 32, 48)}, "takes (1, 3, 32, 48), its metadata says (N, 3, 32, 48)"),
         ({"taken": ("n", 3, "h", "w"), "given": ("n", 1, "h", "w")}, "takes (N, 3, N, N), its metadata says"),
         ({"inputs": 2}, "takes (N, 3, 32, 48), (N, 3, 32, 48), its metadata says (N, 3, 32, 48)"),
-        ({"outputs": 2}, "gives (N, 1, 32, 48), (N, 1, 32, 48), its metadata says (N, 1, 32, 48)"),
+        ({"named": ("out", "edge")}, "gives as figure nothing, its metadata says (N, 1, 32, 48)"),
     ],
 )
 @pytest.mark.parametrize("engine", ON_ONNX)
@@ -221,9 +228,9 @@ def test_threads_get_their_own_answers(by_hand, engine, photos):
     assert running.lanes >= 1
     batches = [np.full((1 + index % 3, 3, 32, 48), index, np.float32) for index in range(200)]
     with ThreadPoolExecutor(running.lanes + 2) as threads:
-        answers = list(threads.map(running.logits, batches))
+        answers = list(threads.map(running.run, batches))
     for index, answer in enumerate(answers):
-        np.testing.assert_array_equal(answer, np.full((1 + index % 3, 32, 48), index, np.float32))
+        np.testing.assert_array_equal(answer["figure"], np.full((1 + index % 3, 1, 32, 48), index, np.float32))
 
 
 FIRST_AT_ONCE = """
@@ -246,3 +253,20 @@ threads = [threading.Thread(target=first) for _ in range(4)]
 def test_threads_do_not_wait_for_each_other_for_ever(by_hand, attempt):
     """Without what the engine does beforehand, 12 of 25 attempts hung."""
     subprocess.run([sys.executable, "-c", FIRST_AT_ONCE, str(by_hand)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("engine", ON_ONNX)
+def test_outputs_have_their_names(tmp_path, engine):
+    path = write_onnx(tmp_path / "two.onnx", named=("edge", "figure"))
+    outputs = open_member(path, engine).engine.run(np.ones((2, 3, 32, 48), np.float32))
+    assert {name: output.shape for name, output in outputs.items()} == {
+        "edge": (2, 1, 32, 48),
+        "figure": (2, 1, 32, 48),
+    }
+
+
+@pytest.mark.parametrize("engine", ON_ONNX)
+def test_an_output_that_is_alone_is_the_figure(tmp_path, engine):
+    """Version 0.1 called it ``logits``, as the model in the box does."""
+    path = write_onnx(tmp_path / "old.onnx", named=("logits",))
+    assert list(open_member(path, engine).engine.run(np.ones((1, 3, 32, 48), np.float32))) == ["figure"]

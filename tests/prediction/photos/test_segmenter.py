@@ -25,9 +25,9 @@ class Brightness:
     def __init__(self):
         self.batches = []
 
-    def logits(self, batch):
+    def run(self, batch):
         self.batches.append(batch.shape)
-        return 10 * batch.mean(axis=1)
+        return {"figure": 10 * batch.mean(axis=1, keepdims=True)}
 
 
 DEFAULT = OperatingPoint()
@@ -139,7 +139,7 @@ def test_the_operating_point_decides(segmenter):
     ]:
         other = brightness(point)
         assert other.predict(grey).mask.all() == inside
-        assert (other.logits([grey]) > other.logit_threshold).all() == inside
+        assert (other.logits([grey])[0] > other.logit_threshold).all() == inside
 
 
 def test_outputs(tmp_path):
@@ -159,7 +159,7 @@ def test_a_bundle_predicts_as_its_network(bundle):
     network = create_model("unet", {"base_width": 4}).eval()
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     with torch.inference_mode():
-        expected = network(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1).sigmoid()[0, 0].numpy()
+        expected = network(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)["figure"].sigmoid()[0, 0].numpy()
     np.testing.assert_allclose(load(bundle).predict(image).probability, expected, atol=1e-5)
     np.testing.assert_array_equal(
         load(bundle.parent).predict(image).probability, load(bundle).predict(image).probability
@@ -217,7 +217,7 @@ def test_the_engine_takes_other_widths():
     torch.manual_seed(1)
     model = ModelConfig("unet", {"base_width": 4})
     engine = TorchEngine.of_weights(create_model("unet", {"base_width": 4}).state_dict(), model, "here")
-    assert engine.logits(np.zeros((2, 3, 40, 56), np.float32)).shape == (2, 40, 56)
+    assert engine.run(np.zeros((2, 3, 40, 56), np.float32))["figure"].shape == (2, 1, 40, 56)
 
 
 @pytest.mark.parametrize("kind", ["mask", "overlay", "cutout", "probability"])

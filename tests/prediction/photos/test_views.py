@@ -4,9 +4,9 @@ import pytest
 from figureground import Views, load
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PreprocessingConfig
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 from figureground.prediction import Member, Segmenter
-from figureground.prediction.photos.views import _coverage, _ramp, _starts, least_size, logit_maps, mean_map
+from figureground.prediction.photos.views import least_size, logit_maps, mean_map
 from figureground.preprocessing import resized
 
 RNG = np.random.default_rng(0)
@@ -21,10 +21,10 @@ class Brightness:
         self.weights = weights
         self.batches = []
 
-    def logits(self, batch):
+    def run(self, batch):
         self.batches.append(batch.shape)
-        grey = batch.mean(axis=1)
-        return grey if self.weights is None else grey * self.weights
+        grey = batch.mean(axis=1, keepdims=True)
+        return {"figure": grey if self.weights is None else grey * self.weights}
 
 
 class Constant:
@@ -33,8 +33,8 @@ class Constant:
     def __init__(self, logit):
         self.logit = logit
 
-    def logits(self, batch):
-        return np.full((len(batch), *batch.shape[2:]), self.logit, np.float32)
+    def run(self, batch):
+        return {"figure": np.full((len(batch), 1, *batch.shape[2:]), self.logit, np.float32)}
 
 
 def member(engine, size=(32, 48), point=OperatingPoint()):  # noqa: B008 (frozen)
@@ -111,40 +111,63 @@ def test_a_photo_is_not_enlarged_beyond_its_own_size(photo, scale, seen):
 
 
 def test_a_photo_keeps_twice_what_the_largest_view_of_any_network_sees():
-    assert least_size([(32, 48), (64, 40)], Views(scales=(1, 1.5))) == (192, 144)
+    assert least_size([PreprocessingConfig((32, 48)), PreprocessingConfig((64, 40))], Views(scales=(1, 1.5))) == (
+        192,
+        144,
+    )
+
+
+def test_crops_are_of_photos_that_are_read_whole():
+    """A photo of any size has sides below the least: none is reduced."""
+    both = [PreprocessingConfig((32, 48)), PreprocessingConfig((32, 48), "crops", scale=0.25)]
+    assert min(least_size(both, Views())) > 10**9
+
+
+POLICIES = {
+    "fit": PreprocessingConfig((32, 48), "fit"),
+    "crops": PreprocessingConfig((32, 48), "crops"),
+    "half": PreprocessingConfig((32, 48), "crops", scale=0.5),
+}
+
+
+@pytest.mark.parametrize("photo", [(40, 40), (32, 48), (33, 49), (1000, 37), (97, 131)])
+@pytest.mark.parametrize(
+    ("policy", "scales"), [("fit", (1.0,)), ("fit", (1.0, 2.0)), ("crops", (1.0,)), ("half", (1.0,)), ("half", (2.0,))]
+)
+def test_mirrored_and_enlarged_views_of_every_policy(policy, scales, photo):
+    """A network that sees pixels alone sees the same in every view: the mean of the views is the photo's brightness."""
+    whole = np.full((*photo, 3), 51, np.uint8)
+    whole[photo[0] // 2 :] = 204
+    preprocessing = POLICIES[policy]
+    seeing = Member(BundleInfo(preprocessing=preprocessing), Brightness(), "brightness")
+    (alone,) = logit_maps(seeing, [whole], Views(scales=scales))
+    (both,) = logit_maps(seeing, [whole], Views(True, scales))
+    np.testing.assert_allclose(both, alone, atol=1e-6)
+    seen, own = preprocessing.seen_size(*photo), photo
+    assert alone.shape == tuple(max(a, min(round(scales[-1] * a), b)) for a, b in zip(seen, own, strict=True))
+    np.testing.assert_allclose(alone[0], -0.6, atol=1e-5)
+    np.testing.assert_allclose(alone[-1], 0.6, atol=1e-5)
+
+
+def test_more_than_there_is_of_a_photo_is_refused():
+    seeing = Member(BundleInfo(preprocessing=POLICIES["half"]), Brightness(), "brightness")
+    Segmenter(seeing, views=Views(scales=(1.0, 2.0)))
+    with pytest.raises(UsageError, match=r"crops at 0.5 times a photo's size; expected scales up to 2"):
+        Segmenter(seeing, views=Views(scales=(1.0, 2.5)))
+
+
+def test_logits_of_every_policy_have_the_size_of_the_scores():
+    whole = Member(BundleInfo(preprocessing=POLICIES["crops"]), Brightness(), "brightness")
+    small = Member(BundleInfo(preprocessing=POLICIES["fit"]), Brightness(), "brightness")
+    photos = [noise(70, 50), noise(20, 20)]
+    assert [logits.shape for logits in Segmenter(whole, small).logits(photos)] == [(70, 50), (20, 20)]
+    assert [logits.shape for logits in Segmenter(small, whole).logits(photos)] == [(32, 23), (32, 32)]
 
 
 @pytest.mark.parametrize("scales", [(), (0.5,), (1.0, 0.99), (-2.0,), (float("nan"),)])
 def test_scales_that_are_refused(scales):
     with pytest.raises(FiguregroundError, match="expected numbers from 1, such as 1 and 2"):
         Views(scales=scales)
-
-
-@pytest.mark.parametrize(
-    ("length", "tile", "starts"),
-    [
-        (32, 32, [0]),
-        (33, 32, [0, 1]),
-        (48, 32, [0, 16]),
-        (49, 32, [0, 8, 17]),  # three, for two would overlap by less than half
-        (64, 32, [0, 16, 32]),
-        (100, 10, list(range(0, 91, 5))),
-    ],
-)
-def test_where_tiles_begin(length, tile, starts):
-    assert _starts(length, tile) == starts
-
-
-def test_the_ramp_by_hand():
-    np.testing.assert_allclose(_ramp(3), [0.5, 1, 0.5])
-    np.testing.assert_allclose(_ramp(4), [0.4, 0.8, 0.8, 0.4])
-    assert _ramp(256).min() > 0
-
-
-def test_the_coverage_by_hand():
-    np.testing.assert_allclose(_coverage([0, 2], 3, 5), [0.5, 1, 0.5 + 0.5, 1, 0.5])
-    for length in range(32, 130):
-        assert _coverage(_starts(length, 32), 32, length).min() > 0
 
 
 def test_the_mean_of_one_map_is_that_map():
@@ -175,7 +198,7 @@ def test_an_ensemble_is_the_mean_of_logits_above_the_mean_threshold():
     np.testing.assert_allclose(prediction.probability, 1 / (1 + np.exp(-(3.0 - 2.0 / 2) / 2)), rtol=1e-6)
     assert prediction.mask.all()
     assert two.logit_maps([noise(10, 20)])[0].shape == (64, 64)
-    assert two.logits([noise(10, 20)]).shape == (1, 32, 48)  # scores are taken at the first one's size
+    assert two.logits([noise(10, 20)])[0].shape == (32, 48)  # scores are taken at the first one's size
 
 
 def test_a_segmenter_needs_a_model():

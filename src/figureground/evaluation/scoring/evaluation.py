@@ -237,7 +237,7 @@ def _evaluation(
 def _at_network(segmenter: Segmenter, sample: Sample) -> Sample:
     """The sample at the network's size."""
     preprocessing = segmenter.preprocessing
-    return Sample(sample.name, preprocessing.resize_image(sample.image), preprocessing.resize_labels(sample.labels))
+    return Sample(sample.name, preprocessing.scale_image(sample.image), preprocessing.scale_target(sample.labels))
 
 
 def _score(
@@ -301,5 +301,5 @@ def at_network_size(
         for samples in batches(dataset, batch_size):
             maps = segmenter.logits([sample.image for sample in samples])
             for sample, logits in zip(samples, maps, strict=True):
-                yield preprocessing.resize_image(sample.image), logits, preprocessing.resize_labels(sample.labels)
+                yield preprocessing.scale_image(sample.image), logits, preprocessing.scale_target(sample.labels)
             bar.update(len(samples))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo, read_info
-from figureground.prediction.photos.engines import Engine, open_engine
+from figureground.prediction.photos.engines import FIGURE, Engine, open_engine
 from figureground.preprocessing import Preprocessing
 from figureground.pretrained import PRETRAINED
 from figureground.runs import BUNDLE_IN_RUN, bundle_path
@@ -28,14 +27,14 @@ class Member:
     name: str
     """Where it came from, for messages and reports."""
 
-    @cached_property
+    @property
     def preprocessing(self) -> Preprocessing:
         """How photos become the network's input."""
-        return Preprocessing.of(self.info.preprocessing)
+        return self.info.preprocessing
 
     def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Images (H, W, 3) uint8 at the network's size to calibrated logits (N, H, W), temperature applied."""
-        logits = self.engine.logits(self.preprocessing.normalise(np.stack(images)))
+        logits = self.engine.run(self.preprocessing.normalise(np.stack(images)))[FIGURE][:, 0]
         return logits / np.float32(self.info.operating_point.temperature)
 
 

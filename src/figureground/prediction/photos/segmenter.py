@@ -35,6 +35,9 @@ class Segmenter:
         post_processing: how masks are cleaned up; none: as the first model's bundle says.
         limits: what the file of a photo may be.
 
+    Raises:
+        FiguregroundError: no model, or views that one of them has no use for.
+
     Attributes:
         quality: how the Dice of a mask is estimated, as the first model's bundle says.
     """
@@ -48,6 +51,8 @@ class Segmenter:
     ) -> None:
         if not members:
             raise UsageError("a segmenter needs a model; expected at least one")
+        for member in members:
+            views.expect(member.preprocessing)
         self.members: Final = members
         self.views: Final = views
         self.post_processing: Final = post_processing or members[0].info.post_processing
@@ -71,13 +76,13 @@ class Segmenter:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Of the first model: the size at which scores are taken."""
+        """Of the first model: it decides at which size scores are taken."""
         return self.members[0].preprocessing
 
     @property
     def least_size(self) -> tuple[int, int]:
         """Height and width below which reduced photos would show less; see ``views.least_size``."""
-        return least_size((member.preprocessing.size for member in self.members), self.views)
+        return least_size((member.preprocessing for member in self.members), self.views)
 
     @property
     def threshold(self) -> float:
@@ -139,9 +144,10 @@ class Segmenter:
         by_member = [logit_maps(member, images, self.views) for member in self.members]
         return [mean_map(maps) for maps in zip(*by_member, strict=True)]
 
-    def logits(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Images of any sizes, each (H, W, 3) uint8, to logits (N, h, w) at the network's size."""
-        return np.stack([resized(logits, *self.preprocessing.size) for logits in self.logit_maps(images)])
+    def logits(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Images of any sizes, each (H, W, 3) uint8, to logits (h, w) at the size at which scores are taken."""
+        sizes = (self.preprocessing.seen_size(*image.shape[:2]) for image in images)
+        return [resized(logits, *size) for logits, size in zip(self.logit_maps(images), sizes, strict=True)]
 
 
 def _chunks(sources: Iterable[ImageSource], least: tuple[int, int], limits: ReadLimits) -> Iterator[list[Photo]]:

@@ -6,20 +6,19 @@ Averages are taken of logits, as nnU-Net does for its mirrored passes and its fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import UsageError
 from figureground.prediction.photos.member import Member
-from figureground.preprocessing import resized, resized_strips
+from figureground.preprocessing import Preprocessing, blended, resized_strips
 
 BATCH_SIZE = 8
 KEPT = 2  # times what a network sees in either direction
-OVERLAP = 0.5  # of neighbouring tiles, as a share of a tile
 Images = Sequence[NDArray[np.uint8]]
 Logits = NDArray[np.float32]
 
@@ -31,40 +30,67 @@ class Views:
     flip: bool = False
     """Also mirrored left to right."""
     scales: tuple[float, ...] = (1.0,)
-    """Multiples of the network's size at which it sees the photo; above 1 in overlapping tiles of its size."""
+    """Multiples of the size at which the network sees the photo; above 1 in overlapping windows of its own."""
 
     def __post_init__(self) -> None:
         if not self.scales or not all(1 <= scale < math.inf for scale in self.scales):
             raise UsageError(f"scales are {self.scales}; expected numbers from 1, such as 1 and 2")
 
+    def expect(self, preprocessing: Preprocessing) -> None:
+        """Hold them against a network.
 
-def least_size(sizes: Iterable[tuple[int, int]], views: Views) -> tuple[int, int]:
-    """Height and width of a photo that show networks of these sizes all that they can see of a larger one.
+        Raises:
+            UsageError: they ask for more of a photo than there is: crops at its own size have nothing to enlarge.
+        """
+        largest = 1 / preprocessing.scale
+        if preprocessing.resize == "crops" and max(self.scales) > largest:
+            raise UsageError(
+                f"scales are {self.scales}, but the model takes crops at {preprocessing.scale:g} times a photo's size; "
+                f"expected scales up to {largest:g}: there is no more to see"
+            )
 
-    Twice what they see it at: how the photo was reduced to that does not matter then, or next to nothing.
+
+def least_size(members: Iterable[Preprocessing], views: Views) -> tuple[int, int]:
+    """Height and width of a photo that show networks all that they can see of a larger one.
+
+    Twice what they see it at: how the photo was reduced to that does not matter then, or next to nothing. Where one
+    of them takes crops, which grow with the photo, no photo is larger than needed.
     """
-    heights, widths = zip(*sizes, strict=True)
-    return math.ceil(KEPT * max(views.scales) * max(heights)), math.ceil(KEPT * max(views.scales) * max(widths))
+    heights, widths = zip(*((sys.maxsize,) * 2 if m.resize == "crops" else m.size for m in members), strict=True)
+    most = KEPT * max(views.scales)
+    return math.ceil(most * max(heights)), math.ceil(most * max(widths))
 
 
 def logit_maps(member: Member, images: Images, views: Views) -> list[Logits]:
     """What a model sees in photos (H, W, 3) uint8: a map of logits (h, w) for each, the larger the finer its views."""
+    preprocessing = member.preprocessing
+    by_scale = [
+        seen_logits(member, (preprocessing.scale_image(image, scale) for image in images), views.flip, len(images))
+        for scale in views.scales
+    ]
+    return [mean_map(maps) for maps in zip(*by_scale, strict=True)]
+
+
+def seen_logits(
+    member: Member, scaled: Iterable[NDArray[np.uint8]], flip: bool = False, photos: int = 1
+) -> list[Logits]:
+    """A map of logits (h, w) of each photo (h, w, 3) uint8 that has been scaled to what the model sees.
+
+    Args:
+        member: the model.
+        scaled: see ``Preprocessing.scale_image``.
+        flip: also mirrored left to right.
+        photos: how many there are: so many windows go together, or ``BATCH_SIZE``.
+    """
 
     def look(batch: Images) -> Logits:
         logits = member.logits(batch)
-        if not views.flip:
+        if not flip:
             return logits
         mirrored = member.logits([image[:, ::-1] for image in batch])[:, :, ::-1]
         return np.asarray((logits + mirrored) / 2, np.float32)
 
-    size = member.preprocessing.size
-    by_scale = [
-        list(look([member.preprocessing.resize_image(image) for image in images]))
-        if scale == 1
-        else [_tiled(look, _enlarged(member, image, scale), size) for image in images]
-        for scale in views.scales
-    ]
-    return [mean_map(maps) for maps in zip(*by_scale, strict=True)]
+    return blended(look, map(member.preprocessing.windows, scaled), max(BATCH_SIZE, photos))
 
 
 def mean_map(maps: Sequence[Logits]) -> Logits:
@@ -77,47 +103,4 @@ def mean_map(maps: Sequence[Logits]) -> Logits:
         for rows, strip in resized_strips(logits, height, width):
             total[rows] += strip
     total /= len(maps)
-    return total
-
-
-def _enlarged(member: Member, image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """A photo at ``scale`` times the network's size, but no side longer than its own: that shows nothing new."""
-    sides = zip(image.shape, member.preprocessing.size, strict=False)
-    height, width = (max(seen, min(round(scale * seen), own)) for own, seen in sides)
-    return resized(image, height, width)
-
-
-def _tiled(look: Callable[[Images], Logits], image: NDArray[np.uint8], tile: tuple[int, int]) -> Logits:
-    """A map of the image's size from overlapping tiles. A tile counts less towards its edge, where it sees less."""
-    height, width = tile
-    tops, lefts = _starts(image.shape[0], height), _starts(image.shape[1], width)
-    weights = np.outer(_ramp(height), _ramp(width))
-    total = np.zeros(image.shape[:2], np.float32)
-    places = list(product(tops, lefts))
-    for start in range(0, len(places), BATCH_SIZE):
-        chunk = places[start : start + BATCH_SIZE]
-        seen = look([image[top : top + height, left : left + width] for top, left in chunk])
-        for (top, left), logits in zip(chunk, seen, strict=True):
-            total[top : top + height, left : left + width] += logits * weights
-    total /= _coverage(tops, height, image.shape[0])[:, None]
-    total /= _coverage(lefts, width, image.shape[1])[None]
-    return total
-
-
-def _starts(length: int, tile: int) -> list[int]:
-    """Where tiles begin, evenly spread, so that neighbours overlap by ``OVERLAP`` or more."""
-    count = math.ceil((length - tile) / (tile * (1 - OVERLAP))) + 1
-    return [round(place) for place in np.linspace(0, length - tile, count)]
-
-
-def _ramp(length: int) -> NDArray[np.float32]:
-    """Weights (length,) that fall from the middle to both ends, and stay above 0."""
-    return (1 - np.abs(np.linspace(-1, 1, length + 2, dtype=np.float32)[1:-1])).astype(np.float32)
-
-
-def _coverage(starts: Sequence[int], tile: int, length: int) -> NDArray[np.float32]:
-    """The sum of all tiles' weights along one direction (length,)."""
-    total = np.zeros(length, np.float32)
-    for start in starts:
-        total[start : start + tile] += _ramp(tile)
     return total

@@ -1,4 +1,4 @@
-"""What runs a network. Every engine takes the same input and gives the same logits."""
+"""What runs a network. Every engine takes the same input and gives the same outputs, by name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from figureground.bundle import BundleInfo
 from figureground.errors import FiguregroundError, UsageError
 
 Shape = Sequence[object]
+FIGURE = "figure"
+"""The output that every network has: the logits of being figure."""
 
 
 class Engine(Protocol):
@@ -24,8 +26,8 @@ class Engine(Protocol):
     lanes: int
     """How many batches it works on at once when asked by so many threads."""
 
-    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Normalised images (N, 3, H, W) to outputs by name; ``figure`` is (N, 1, H, W) logits."""
         ...
 
 
@@ -87,25 +89,32 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
     raise FiguregroundError(f"{bundle.name} needs {missing}, which is not installed: pip install {package}")
 
 
-def expect_shapes(bundle: Path, size: tuple[int, int], inputs: Sequence[Shape], outputs: Sequence[Shape]) -> None:
-    """Hold a network's shapes against its metadata, which somebody may have edited.
+def output_names(
+    bundle: Path, size: tuple[int, int], inputs: Sequence[Shape], outputs: Sequence[tuple[str, Shape]]
+) -> list[str]:
+    """The names of a network's outputs, once its shapes are those of its metadata, which somebody may have edited.
+
+    An output that is alone is ``figure``, whatever the file calls it: version 0.1 called it ``logits``.
 
     Args:
         bundle: the file, for the message.
         size: height and width that the metadata names.
         inputs: the shape of each input of the network; a side that is no number is open.
-        outputs: the shape of each output.
+        outputs: the name and shape of each output.
 
     Raises:
-        FiguregroundError: they are not one (N, 3, H, W) and one (N, 1, H, W) of that size, with any N.
+        FiguregroundError: there is not one input (N, 3, H, W), or no ``figure`` (N, 1, H, W), of that size, with any N.
     """
-    for what, shapes, channels in (("takes", inputs, 3), ("gives", outputs, 1)):
+    names = [name for name, _ in outputs] if len(outputs) > 1 else [FIGURE]
+    figure = [shape for name, (_, shape) in zip(names, outputs, strict=False) if name == FIGURE]
+    for what, shapes, channels in (("takes", inputs, 3), ("gives as figure", figure, 1)):
         found = [tuple(side if isinstance(side, int) else "N" for side in shape) for shape in shapes]
         if found != [("N", channels, *size)]:
             raise FiguregroundError(
-                f"{bundle}: its network {what} {', '.join(map(_shown, found))}, its metadata says "
+                f"{bundle}: its network {what} {', '.join(map(_shown, found)) or 'nothing'}, its metadata says "
                 f"{_shown(('N', channels, *size))}; the file was changed after its export. Export it again"
             )
+    return names
 
 
 def _shown(shape: Shape) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
-from figureground.prediction.photos.engines import expect_shapes
+from figureground.prediction.photos.engines import output_names
 from figureground.prediction.photos.engines.private import privately
 
 with privately():
@@ -52,12 +52,13 @@ class OnnxRuntimeEngine:
             reason = " ".join(str(error).split())
             raise FiguregroundError(f"{bundle} cannot be run by ONNX Runtime ({reason}); export it again") from None
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        expect_shapes(bundle, size, [port.shape for port in inputs], [port.shape for port in outputs])
+        shapes = [port.shape for port in inputs]
+        self._names = output_names(bundle, size, shapes, [(port.name, port.shape) for port in outputs])
         if inputs[0].type != "tensor(float)":
             raise FiguregroundError(f"{bundle}: its network takes {inputs[0].type}, expected float; export it again")
         self._input = inputs[0].name
 
-    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
-        (logits,) = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
-        return np.asarray(logits[:, 0])
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Normalised images (N, 3, H, W) to outputs by name."""
+        outputs = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
+        return dict(zip(self._names, outputs, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import FiguregroundError
-from figureground.prediction.photos.engines import expect_shapes
+from figureground.prediction.photos.engines import output_names
 from figureground.prediction.photos.engines.private import privately
 
 with privately():
@@ -57,7 +57,8 @@ class OpenVinoEngine:
         self._bundle = bundle
         with _refused(bundle):
             self._network = _core().read_model(bundle)
-        expect_shapes(bundle, size, _shapes(self._network.inputs), _shapes(self._network.outputs))
+        named = [(port.get_any_name(), _shape(port)) for port in self._network.outputs]
+        self._names = output_names(bundle, size, [_shape(port) for port in self._network.inputs], named)
         # Its first call anywhere loads NumPy behind a lock and waits for Python's own meanwhile: two threads that make
         # it at once, as those of ``many`` do, wait for each other for ever.
         self._network.inputs[0].get_element_type().to_dtype()
@@ -76,10 +77,10 @@ class OpenVinoEngine:
         with _refused(self._bundle):
             return _Compiled(self._network, SETTINGS if self._for_one else MANY)
 
-    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Normalised images (N, 3, H, W) to outputs by name."""
         compiled = self._for_one if self._for_one and len(batch) == 1 else self._for_any
-        return compiled.logits(batch)
+        return dict(zip(self._names, compiled.outputs(batch), strict=True))
 
 
 class _Compiled:
@@ -92,11 +93,13 @@ class _Compiled:
         for _ in range(self.lanes):
             self._free.put(compiled.create_infer_request())
 
-    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         request = self._free.get()
         try:
             request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-            return np.array(request.get_output_tensor(0).data[:, 0])  # a copy: the next batch overwrites it
+            return [
+                np.array(tensor.data) for tensor in request.output_tensors
+            ]  # copies: the next batch overwrites them
         finally:
             self._free.put(request)
 
@@ -111,6 +114,6 @@ def _refused(bundle: Path) -> Iterator[None]:
         raise FiguregroundError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
 
 
-def _shapes(ports: Sequence[openvino.ConstOutput]) -> list[list[object]]:
-    """The sides of each port; None where one is open."""
-    return [[None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()] for port in ports]
+def _shape(port: openvino.ConstOutput) -> list[object]:
+    """Its sides; None where one is open."""
+    return [None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()]

@@ -43,11 +43,11 @@ class TorchEngine:
         """
         return cls(rebuild(model, shapes_of(weights), lambda: weights, source))
 
-    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised images (N, 3, H, W) to logits (N, H, W)."""
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Normalised images (N, 3, H, W) to outputs by name."""
         with torch.inference_mode():
-            logits = self.network(torch.from_numpy(batch).to(self._device))
-        return np.asarray(logits[:, 0].float().cpu().numpy())
+            outputs = self.network(torch.from_numpy(batch).to(self._device))
+        return {name: tensor.float().cpu().numpy() for name, tensor in outputs.items()}
 
 
 def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:

@@ -1,94 +1,17 @@
-"""Photo to network input, and logits back to the photo's own size. The only place that knows how."""
+"""Logits back to the photo's own size, and other resizing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 STRIP = 2**22  # pixels that are restored at once: bounds what large photos need besides the result
-
-
-class Settings(Protocol):
-    """What a ``Preprocessing`` can be made of; this module knows no configuration."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-
-    @property
-    def resize(self) -> str:
-        """The policy."""
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Of each channel."""
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Of each channel."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a network expects of its input. Training, evaluation, prediction and export share one of these.
-
-    Args:
-        size: height and width that the network sees, in pixels.
-        resize: ``stretch``, which does not keep the aspect.
-        mean, std: of each channel, on the scale 0 to 1.
-    """
-
-    size: tuple[int, int] = (256, 256)
-    resize: str = "stretch"
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
-
-    def __post_init__(self) -> None:
-        if self.resize != "stretch":
-            raise ValueError(f"resize policy is {self.resize!r}; this version knows 'stretch'")
-
-    @classmethod
-    def of(cls, settings: Settings) -> Preprocessing:
-        """From settings of these names, such as a ``PreprocessingConfig``."""
-        return cls(settings.size, settings.resize, settings.mean, settings.std)
-
-    def resize_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An image (H, W, 3) uint8 at the network's size: bilinear, over the area that is shrunk."""
-        return resized(image, *self.size)
-
-    def resize_labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A label map (H, W) uint8 at the network's size, by nearest pixel: no value is invented."""
-        return resized(labels, *self.size, Image.Resampling.NEAREST)
-
-    def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What normalising multiplies the values 0 to 255 of each channel by, and then adds: (3,) each."""
-        mean, std = np.asarray(self.mean), np.asarray(self.std)
-        return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
-
-    def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std, channels last in memory."""
-        scale, shift = self.scale_and_shift()
-        n, height, width, _ = images.shape
-        # Whole rows at once: numpy is six times slower where its innermost loop has the length of three channels.
-        rows = images.reshape(n, height, width * 3).astype(np.float32)
-        rows *= np.tile(scale, width)
-        rows += np.tile(shift, width)
-        return rows.reshape(images.shape).transpose(0, 3, 1, 2)
-
-    def denormalise(self, batch: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The inverse of ``normalise``, rounded: (N, 3, H, W) float32 to (N, H, W, 3) uint8."""
-        images = batch.transpose(0, 2, 3, 1) * np.asarray(self.std) + np.asarray(self.mean)
-        return np.asarray(np.clip(np.round(images * 255), 0, 255), np.uint8)
-
-    def restore(self, logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-        """Logits (h, w) of any size as probabilities (height, width) float32 at the photo's own."""
-        return Restored(logits, (height, width))[:]
 
 
 @dataclass(frozen=True)
@@ -163,6 +86,8 @@ def resized_above(logits: NDArray[np.float32], height: int, width: int, threshol
     1e-5 of the threshold.
     """
     h, w = logits.shape
+    if (height, width) == (h, w):
+        return np.asarray(logits > threshold)
     mask = np.empty((height, width), bool)
     if height < h or width < w:  # more than four values count where the map is shrunk
         for rows, strip in resized_strips(logits, height, width):
@@ -202,12 +127,3 @@ def _between(
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 / (1 + exp(-x)) in float32; far logits saturate instead of overflowing."""
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), dtype=np.float32)
-
-
-def tensor_to_image(
-    tensor: Any, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3
-) -> NDArray[np.uint8]:
-    """The image (H, W, 3) uint8 behind a normalised one (3, H, W), a torch tensor or an array."""
-    pixels = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
-    image: NDArray[np.uint8] = Preprocessing(mean=tuple(mean), std=tuple(std)).denormalise(pixels[None])[0]
-    return image
