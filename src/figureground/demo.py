@@ -15,7 +15,7 @@ from figureground.prediction import load
 from figureground.pretrained import DEFAULT, EXAMPLE
 
 if TYPE_CHECKING:
-    from figureground.evaluation import Case
+    from figureground.evaluation import Example
 
 SETTINGS: dict[str, Any] = {
     "data": {"source": "synthetic:n=800,size=96", "cache": "off"},
@@ -68,7 +68,7 @@ def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> N
         say: receives the lines for the user.
     """
     from figureground.config import TrainConfig, merge, parse, read_settings
-    from figureground.evaluation import draw_cases, score_run
+    from figureground.evaluation import draw_examples, score_run
     from figureground.training import train
 
     config = parse(TrainConfig, merge(read_settings("strong"), SETTINGS))
@@ -80,7 +80,7 @@ def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> N
     evaluation = score_run(run.folder, progress=progress)
     say(evaluation.summary())
     picture = output / "prediction.png"
-    draw_cases(_spread(run.folder, config.data.source, evaluation.dice_per_image), picture)
+    draw_examples(_spread(run.folder, config.data.source, evaluation.dice_per_image), picture)
     say(
         f"\nlook at   {picture}: photo, predicted mask and true mask of four test images, from the worst to the best\n"
         f"          {run.folder / 'history.png'}: the curves of the training\n"
@@ -90,17 +90,10 @@ def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> N
     )
 
 
-def _spread(folder: Path, source: str, dice: NDArray[np.float64]) -> list[Case]:
+def _spread(folder: Path, source: str, dice: NDArray[np.float64]) -> list[Example]:
     """Test images from the worst to the best Dice, evenly spaced in rank."""
     from figureground.data import open_dataset
-    from figureground.evaluation import Case
-    from figureground.evaluation.report.cases import headline_mask
+    from figureground.evaluation import examples_of
 
-    dataset = open_dataset(source, "test")
-    segmenter = load(folder)
-    cases = []
-    for index in np.argsort(dice)[np.linspace(0, len(dice) - 1, SHOWN).round().astype(int)]:
-        sample = dataset[int(index)]
-        mask = headline_mask(segmenter, sample.image)
-        cases.append(Case(sample.name, sample.image, sample.mask, mask, float(dice[index])))
-    return cases
+    indices = np.argsort(dice)[np.linspace(0, len(dice) - 1, SHOWN).round().astype(int)]
+    return list(examples_of(load(folder), open_dataset(source, "test"), dice, indices.tolist()))

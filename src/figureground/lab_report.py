@@ -12,10 +12,10 @@ from pathlib import Path
 from figureground.bundle import read_info
 from figureground.config import TrainConfig, merge, parse, read_settings
 from figureground.data import Split, open_dataset
+from figureground.drawing import has_screen
 from figureground.errors import FiguregroundError
-from figureground.evaluation import Case, Evaluation, draw_cases, show_prediction
+from figureground.evaluation import Evaluation, Example, draw_examples, show_prediction
 from figureground.evaluation import evaluate as score
-from figureground.evaluation.report.prediction_figure import has_screen
 from figureground.files import replacing
 from figureground.metrics import counts, dice
 from figureground.prediction import load_state_dict
@@ -138,5 +138,5 @@ def show_test_image(model: str, image_index: int, data_path: Path, save_dir: Pat
     found = segmenter.logits([sample.image])[0] > segmenter.logit_threshold
     value = float(dice(*counts(found, labels)))
     prediction = segmenter.predict(sample.image)
-    case = Case(sample.name, sample.image, sample.mask, prediction.mask, value)
-    return value, draw_cases([case], None, fallback=save_dir / f"{model}-test-{image_index}.png")
+    example = Example(sample.name, sample.image, sample.mask, prediction.mask, value)
+    return value, draw_examples([example], fallback=save_dir / f"{model}-test-{image_index}.png")

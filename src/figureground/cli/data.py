@@ -70,8 +70,11 @@ def check(
     """
     refuse_existing(html, overwrite)
     refuse_existing(json_file, overwrite)
+    if html:
+        with needs("train"):  # before minutes are spent
+            import jinja2  # noqa: F401
     from figureground.data.doctor import check as examine
-    from figureground.data.doctor import repair, require_repairable, write_json, write_page
+    from figureground.data.doctor import repair, require_repairable, write_findings, write_json
 
     if fix:
         require_repairable(fix, foreground)
@@ -82,7 +85,7 @@ def check(
     )  # fmt: skip
     typer.echo(report.summary())
     if html:
-        write_page(report, html)
+        write_findings(report, html)
     if json_file:
         write_json(report, json_file)
     if fix:

@@ -5,22 +5,23 @@ from __future__ import annotations
 from figureground.evaluation.comparing import Comparison, compare, require_comparable
 from figureground.evaluation.fitting.fit import Fit, fit_on_valid
 from figureground.evaluation.fitting.mean_weights import average, require_alike, write_average
-from figureground.evaluation.report.prediction_figure import Case, draw_cases, show_prediction
+from figureground.evaluation.report.examples import Example, draw_examples, examples_of, show_prediction
 from figureground.evaluation.report.write import read_record, write_report
 from figureground.evaluation.score_run import open_split, score_run, write_json
 from figureground.evaluation.scoring.evaluation import Evaluation, batches, evaluate
 from figureground.evaluation.scoring.slices import groups_of, known_metadata, read_metadata, slices_of
 
 __all__ = [
-    "Case",
     "Comparison",
     "Evaluation",
+    "Example",
     "Fit",
     "average",
     "batches",
     "compare",
-    "draw_cases",
+    "draw_examples",
     "evaluate",
+    "examples_of",
     "fit_on_valid",
     "groups_of",
     "known_metadata",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from figureground.drawing import draw_training, write_png
 from figureground.files import replacing
 
 
@@ -48,26 +49,5 @@ def write_csv(path: Path, rows: Sequence[EpochRow]) -> None:
 
 def draw_history(path: Path, rows: Sequence[EpochRow], title: str) -> None:
     """The curves of both losses and of the valid Dice, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, scores = figure.subplots(1, 2)
-    epochs = [row.epoch for row in rows]
-    marker = "o" if len(rows) <= 30 else ""
-    losses.plot(epochs, [row.train_loss for row in rows], label="train", color="#1f77b4", marker=marker, ms=3)
-    losses.plot(epochs, [row.valid_loss for row in rows], label="valid", color="#d95f02", marker=marker, ms=3)
-    losses.set(title="loss", xlabel="epoch")
-    losses.legend(frameon=False)
     best = max(rows, key=lambda row: row.valid_dice)
-    scores.plot(epochs, [row.valid_dice for row in rows], color="#d95f02", marker=marker, ms=3)
-    scores.axhline(best.valid_dice, color="0.7", lw=0.8, zorder=0)
-    scores.set(title=f"valid Dice, best {best.valid_dice:.4f} in epoch {best.epoch}", xlabel="epoch")
-    for axes in (losses, scores):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.suptitle(title)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png")
+    write_png(path, draw_training([asdict(row) for row in rows], "valid_dice", asdict(best), title))

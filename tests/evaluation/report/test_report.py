@@ -14,21 +14,7 @@ from figureground.config import DataConfig, ModelConfig, OperatingPoint, Preproc
 from figureground.data import Sample, open_dataset
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import evaluate, read_record, score_run, slices_of, write_report
-from figureground.evaluation.report.cases import (
-    EXTRA,
-    MISSED,
-    NOT_COUNTED,
-    NOTHING,
-    RIGHT,
-    choose_cases,
-    draw_panels,
-    error_map,
-)
-from figureground.evaluation.report.estimates import fitted_section
-from figureground.evaluation.report.page import Plot, Section
-from figureground.evaluation.report.plots import draw_losses
-from figureground.evaluation.scoring.evaluation import Fitted
-from figureground.evaluation.scoring.scores import Tally, score_image
+from figureground.evaluation.report.examples import ERROR_COLOURS, choose_cases, error_map, examples_of
 from figureground.prediction import Member, Segmenter
 
 _spec = importlib.util.spec_from_file_location("chromium", Path(__file__).with_name("chromium.py"))
@@ -81,9 +67,8 @@ def page(run):
     segmenter = Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Brightness(), "runs/bright"))
     evaluation = evaluate(segmenter, Squares())
     record = read_record(run)
-    extra = Section("Calibration", ("Cooled down.",), [Plot("cooled", draw_losses(record.history), "A curve", "Cool.")])
     path = run / "report.html"
-    write_report(path, evaluation, segmenter, Squares(), slices=slices_of(evaluation), record=record, more=[extra])
+    write_report(path, evaluation, segmenter, Squares(), slices=slices_of(evaluation), record=record)
     return path
 
 
@@ -101,6 +86,10 @@ class Reader(HTMLParser):
     def handle_data(self, data):
         self.text += data
 
+    def words(self):
+        """The text, wherever its lines are broken."""
+        return " ".join(self.text.split())
+
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
 
@@ -115,7 +104,7 @@ def test_pictures_have_words_and_lie_in_the_page(read):
     assert len(images) == 3 * 6 * 4
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
     assert images[0]["alt"].endswith(": the photograph")
-    assert len(read.all("svg")) == 8  # two curves, histogram, threshold, reliability, estimates, the extra one, slices
+    assert len(read.all("svg")) == 7  # two curves, histogram, threshold, reliability, estimates, slices
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 5 and "viewbox" in svg for svg in read.all("svg"))
 
 
@@ -126,13 +115,14 @@ def test_the_estimates_have_a_part(page, read):
     assert "Fitted threshold" not in read.text  # the bundle holds defaults
 
 
-def test_what_was_fitted_stands_beside_the_headline():
-    scores = Tally(1)
-    scores.add(score_image(np.ones((8, 8), bool), np.ones((8, 8), np.float32), np.ones((8, 8), np.uint8)))
-    fitted = Fitted({"threshold": 0.4, "temperature": 1.25, "post_processing": {}}, scores.scores())
-    (section,) = fitted_section(fitted)
-    assert "threshold 0.4, temperature 1.25" in section.paragraphs[0]
-    assert "Dice of these images is 1.0000" in section.paragraphs[0]
+def test_what_was_fitted_stands_beside_the_headline(tmp_path):
+    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.4, 1.25))
+    segmenter = Segmenter(Member(info, Brightness(), "bright"))
+    evaluation = evaluate(segmenter, Squares(), native=False)
+    write_report(tmp_path / "a.html", evaluation, segmenter, Squares(), slices=[])
+    text = " ".join(Reader((tmp_path / "a.html").read_text()).text.split())
+    assert "threshold 0.4, temperature 1.25" in text
+    assert f"Dice of these images is {evaluation.fitted.scores.means['dice'].mean:.4f}, 95% interval" in text
 
 
 def test_nothing_is_loaded_from_elsewhere(page, read):
@@ -162,19 +152,17 @@ def test_what_it_says(read):
         "mean of 36 images of the split “test” at 32×32",
         "epoch 2 of 2, the best on “valid”: Dice 0.8100",
         "In 1 of 36 images the true mask is empty",
-        "Cooled down.",
         "Tested on 36 images of squares, and on nothing else",
         "With fewer than 100 images intervals are too narrow",
         "at the photos' own size",
     ):
-        assert words in read.text, words
+        assert words in read.words(), words
     assert "which the training has seen" not in read.text
 
 
 def test_the_plots_are_there_as_files(page):
     names = sorted(path.stem for path in page.with_suffix("").iterdir())
     assert names == [
-        "cooled",
         "histogram",
         "losses",
         "reliability",
@@ -216,9 +204,10 @@ def test_which_cases_are_shown(n, expected):
 
 
 def test_an_error_map():
-    mask = np.array([[True, True, False, False, True]])
-    labels = np.array([[1, 0, 1, 0, 255]], np.uint8)
-    assert [tuple(pixel) for pixel in error_map(mask, labels)[0]] == [RIGHT, EXTRA, MISSED, NOTHING, NOT_COUNTED]
+    mask, truth = np.array([[True, False, True, False, True]]), np.array([[True, True, False, False, False]])
+    kept = np.array([[True, True, True, True, False]])
+    assert [tuple(pixel) for pixel in error_map(mask, truth, kept)[0]] == list(ERROR_COLOURS.values())
+    assert tuple(error_map(mask, truth)[0, 4]) == ERROR_COLOURS["too much"]
 
 
 @needs_chromium
@@ -307,10 +296,10 @@ def test_cases_show_the_mask_that_the_headline_scores():
     info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=fitted)
     segmenter, dataset = Segmenter(Member(info, Brightness(), "bright")), Squares()
     evaluation = evaluate(segmenter, dataset, native=False)
-    (panels,) = draw_panels(segmenter, dataset, evaluation.dice_per_image, [0])
-    assert panels.dice > 0.9
-    shown, true = panels.prediction > 127, panels.truth > 127
-    assert 2 * (shown & true).sum() / (shown.sum() + true.sum()) == pytest.approx(panels.dice, abs=0.03)
+    (example,) = examples_of(segmenter, dataset, evaluation.dice_per_image, [0])
+    assert example.dice > 0.9
+    shown, true = example.prediction, example.mask
+    assert 2 * (shown & true).sum() / (shown.sum() + true.sum()) == pytest.approx(example.dice, abs=0.03)
 
 
 def test_figures_are_written_before_the_report(bundle, tmp_path):

@@ -10,7 +10,7 @@ from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PreprocessingConfig
 from figureground.data.dataset import Sample
 from figureground.errors import FiguregroundError
-from figureground.evaluation import Case, draw_cases, evaluate, show_prediction
+from figureground.evaluation import Example, draw_examples, evaluate, show_prediction
 from figureground.evaluation.scoring.properties import PROPERTIES
 from figureground.evaluation.scoring.scores import COLUMNS, METRICS, Tally, score_image
 from figureground.prediction import Member, Segmenter
@@ -246,8 +246,8 @@ def test_pictures(tmp_path, monkeypatch):
     image = np.full((20, 30, 3), 80, np.uint8)
     mask = np.zeros((20, 30), bool)
     mask[5:15, 10:20] = True
-    cases = [Case("one", image, mask, ~mask, 0.25), Case("two", image, mask, mask, 1.0)]
-    assert draw_cases(cases, tmp_path / "cases.png") == tmp_path / "cases.png"
+    examples = [Example("one", image, mask, ~mask, 0.25), Example("two", image, mask, mask, 1.0)]
+    assert draw_examples(examples, tmp_path / "cases.png") == tmp_path / "cases.png"
     with Image.open(tmp_path / "cases.png") as picture:
         assert picture.width > 900
     assert str(show_prediction(image, mask, title="one")) == "prediction.png"

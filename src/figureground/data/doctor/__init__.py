@@ -11,7 +11,7 @@ from figureground.data.doctor.disagreement import Predictor, check_agreement
 from figureground.data.doctor.findings import KINDS, Case, Finding, Kind
 from figureground.data.doctor.inspection import inspect, inspect_image
 from figureground.data.doctor.masks import Reading
-from figureground.data.doctor.page import write_page
+from figureground.data.doctor.page import write_findings
 from figureground.data.doctor.repair import repair, require_repairable
 from figureground.data.doctor.report import Report, write_json
 from figureground.data.doctor.survey import survey
@@ -29,8 +29,8 @@ __all__ = [
     "check",
     "repair",
     "require_repairable",
+    "write_findings",
     "write_json",
-    "write_page",
 ]
 
 
