@@ -7,8 +7,8 @@ from safetensors.numpy import save_file
 
 from figureground.bundle import BundleInfo, DataSummary, parse_info, read_info, read_tensors, write_bundle
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
-from figureground.errors import FiguregroundError
-from figureground.runs import BUNDLE_IN_RUN, bundle_path
+from figureground.errors import BadBundleError, FiguregroundError
+from figureground.runs import BUNDLE_IN_RUN, CHECKPOINT, CONFIG, HISTORY_TABLE, bundle_path, is_model
 
 INFO = BundleInfo(
     model=ModelConfig("unet", {"base_width": 16}),
@@ -104,7 +104,7 @@ def test_broken_files_are_named(tmp_path, make, words, read):
         ({"figureground": json.dumps({"format_version": 3})}, "bundle format 3; this version reads up to 2. Update"),
         ({"figureground": json.dumps({"format_version": 3, "colour": "new"})}, "Update figureground"),
         ({"figureground": json.dumps({"colour": "new"})}, "unknown setting 'colour'"),
-        ({"figureground": json.dumps({"preprocessing": {"size": [1, 1]}})}, "expected at least 32"),
+        ({"figureground": json.dumps({"preprocessing": {"size": [1, 1]}})}, "expected 32 to 8192"),
         ({"figureground": json.dumps({"format_version": "one"})}, "format_version is 'one'"),
     ],
 )
@@ -117,8 +117,74 @@ def test_other_metadata_is_refused(tmp_path, metadata, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"operating_point": {"threshold": 1' + "0" * 400 + "}}",
+        '{"operating_point": {"threshold": ' + "1" * 5000 + "}}",
+        '{"operating_point": {"threshold": "' + "1" * 5000 + '"}}',
+        '{"operating_point": {"threshold": NaN}}',
+        '{"operating_point": {"threshold": "nan"}}',
+        '{"operating_point": {"temperature": Infinity}}',
+        '{"operating_point": {"temperature": 1e-320}}',
+        '{"operating_point": {"temperature": 1e999}}',
+        '{"quality": {"weights": {"area": NaN}}}',
+        '{"quality": {"weights": {"area": "inf"}}}',
+        '{"quality": {"intercept": -Infinity}}',
+        '{"quality": {"dice": [0, NaN]}}',
+        '{"quality": {"review_below": NaN}}',
+        '{"quality": {"review_below": "nan"}}',
+        '{"preprocessing": {"size": [1' + "0" * 9 + ", 256]}}",
+        '{"preprocessing": {"size": [' + "9" * 4000 + ", 256]}}",
+        '{"preprocessing": {"std": [1e-320, 1, 1]}}',
+        '{"preprocessing": {"mean": [-Infinity, 1, 1]}}',
+        '{"model": {"arguments": {"base_width": ' + "9" * 4400 + "}}}",
+        '{"scores": {"test": {"dice": NaN}}}',
+        '{"scores": {"test": {"n": ' + "9" * 400 + "}}}",
+        '{"export": {"loss": 1e400}}',
+        '{"format_version": ' + "9" * 4400 + "}",
+        '{"data": {"splits": {"train": 1' + "0" * 400 + "}}}",
+        '{"colour' + "r" * 100_000 + '": 1}',
+        '{"scores": ' + "[" * 200_000 + "]" * 200_000 + "}",
+    ],
+    ids=lambda text: text[:50],
+)
+def test_numbers_that_are_none_are_one_line(text):
+    with pytest.raises(BadBundleError) as caught:
+        parse_info(text, "cat.onnx")
+    assert str(caught.value).startswith("cat.onnx")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_weights_of_a_type_that_numpy_does_not_have(tmp_path):
+    head = json.dumps({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "cat.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + b"\0\0")
+    with pytest.raises(BadBundleError, match="holds weights of BF16; expected float32"):
+        read_tensors(tmp_path / "cat.safetensors")
+
+
 def test_info_from_json_text():
     assert parse_info(json.dumps(plain(INFO)), "cat.onnx") == INFO
+
+
+@pytest.mark.parametrize("name", [CONFIG, CHECKPOINT, HISTORY_TABLE])
+@pytest.mark.parametrize("folder", ["run", "pets"])
+def test_a_run_without_a_model_is_no_other_model(tmp_path, monkeypatch, name, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / name).touch()
+    assert is_model(folder)
+    with pytest.raises(BadBundleError, match=f"{folder} holds no model.safetensors; expected a run folder behind its"):
+        bundle_path(folder)
+
+
+def test_photos_with_the_name_of_a_model_are_no_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_model("pets")
+    (tmp_path / "pets").mkdir()
+    assert not is_model("pets")
+    assert bundle_path("pets").name == "pets.onnx"  # asked for as a model
 
 
 def test_a_link_to_a_bundle_keeps_its_name(tmp_path):

@@ -55,6 +55,12 @@ def test_ranges(bounds, words, inside, outside):
         ({"rate": 0.0}, "rate is 0.0; expected above 0"),
         ({"rate": float("nan")}, "rate is nan; expected above 0"),
         ({"rate": float("inf")}, "rate is inf; expected above 0"),
+        ({"rate": 10**400}, f"rate is 1{'0' * 199}…; expected above 0"),
+        ({"rate": 10**5000}, "rate is no int that can be written out; expected above 0"),
+        (
+            {"rate": 1.0, "inner": {"options": {"a": [-float("inf")]}}},
+            "options is {'a': [-inf]}; expected finite numbers",
+        ),
         ({"rate": 1.0, "inner": {"size": (64, 31)}}, "size is (64, 31); expected at least 32"),
         ({"rate": 1.0, "inner": {"options": {"a": float("nan")}}}, "options is {'a': nan}; expected finite numbers"),
     ],

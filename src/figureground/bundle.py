@@ -7,6 +7,7 @@ holds one JSON object, ``BundleInfo``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,14 @@ from figureground.config import (
     parse,
     plain,
 )
-from figureground.errors import FiguregroundError
+from figureground.errors import BadBundleError, CannotWriteError, FiguregroundError, MissingPackageError
 from figureground.files import replacing
 from figureground.onnx_metadata import read_onnx_metadata
 from figureground.preprocessing import Preprocessing
 
 FORMAT_VERSION = 2  # 1 had no encoder
+LONGEST_NUMBER = 18  # digits of a whole one: what 64 bits hold
+WEIGHT_TYPES = {"F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "BOOL"}  # of safetensors, that NumPy has
 METADATA_KEY = "figureground"
 
 
@@ -67,7 +70,7 @@ def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleIn
     """Write a bundle beside ``path`` and rename it into place.
 
     Raises:
-        FiguregroundError: the folder cannot be written to, or the disk is full.
+        CannotWriteError: the folder cannot be written to, or the disk is full.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -77,7 +80,7 @@ def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleIn
         try:
             save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(plain(info))})
         except SafetensorError as error:  # a full disk, among others
-            raise OSError(str(error)) from error
+            raise CannotWriteError(f"{path} could not be written ({error}); nothing was changed there") from error
 
 
 def replace_info(path: Path, info: BundleInfo) -> None:
@@ -93,7 +96,7 @@ def read_info(path: Path) -> BundleInfo:
     """The metadata of a bundle; the weights are not read.
 
     Raises:
-        FiguregroundError: not a bundle, a damaged one, or one of a later format.
+        BadBundleError: not a bundle, a damaged one, or one of a later format.
     """
     if path.suffix == ".onnx":
         metadata = read_onnx_metadata(path)
@@ -101,41 +104,64 @@ def read_info(path: Path) -> BundleInfo:
         with _open(path) as file:
             metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{path} is not a figureground bundle (no metadata); make one with: figureground export RUN"
         )
     return parse_info(metadata[METADATA_KEY], str(path))
 
 
 def parse_info(text: str, where: str) -> BundleInfo:
-    """``BundleInfo`` from the JSON text of a bundle's metadata; ``where`` names the file in errors."""
+    """``BundleInfo`` from the JSON text of a bundle's metadata; ``where`` names the file in errors.
+
+    Raises:
+        BadBundleError: damaged, of a later format, or with a setting that is wrong.
+    """
     try:
-        given = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FiguregroundError(f"{where}: its metadata is damaged ({error})") from None
+        given = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        raise BadBundleError(f"{where}: its metadata is damaged ({error})") from None
     version = given.get("format_version") if isinstance(given, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{where} has bundle format {version}; this version reads up to {FORMAT_VERSION}. Update figureground"
         )
-    return parse(BundleInfo, given, where)
+    try:
+        return parse(BundleInfo, given, where)
+    except FiguregroundError as error:
+        raise BadBundleError(str(error)) from None
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"the number {text[:LONGEST_NUMBER]}, which is not finite")
+    return float(text)
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """The weights of a ``.safetensors`` bundle by name.
 
     Raises:
-        FiguregroundError: missing, damaged, or another kind of file.
+        BadBundleError: missing, damaged, or another kind of file.
     """
     with _open(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        names = list(file.keys())
+        unread = {file.get_slice(name).get_dtype() for name in names} - WEIGHT_TYPES
+        if unread:
+            raise BadBundleError(f"{path} holds weights of {', '.join(sorted(unread))}; expected float32, or float16")
+        return {name: file.get_tensor(name) for name in names}
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the weights of a ``.safetensors`` bundle by name, without the weights.
 
     Raises:
-        FiguregroundError: missing, damaged, or another kind of file.
+        BadBundleError: missing, damaged, or another kind of file.
     """
     with _open(path) as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -145,20 +171,20 @@ def _open(path: Path) -> Any:
     """An open safetensors file.
 
     Raises:
-        FiguregroundError: missing, damaged, or another kind of file.
+        BadBundleError: missing, damaged, or another kind of file.
     """
     if not path.is_file():
-        raise FiguregroundError(f"{path}: no such file")
+        raise BadBundleError(f"{path}: no such file")
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError:
-        raise FiguregroundError(
+        raise MissingPackageError(
             f"{path} needs safetensors and torch, which are not installed: pip install 'figureground[train]'. "
             "Or use an .onnx file, made by figureground export"
         ) from None
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError) as error:
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{path} is not a readable .safetensors bundle ({error}); is it cut short, or another kind of file?"
         ) from None

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from figureground.errors import FiguregroundError
+from figureground.errors import BadSettingsError
 from figureground.preprocessing import Preprocessing
 from figureground.settings import REQUIRED, check, merge, parse, plain, require, setting
 
@@ -77,7 +77,7 @@ class OperatingPoint:
     """From logits to a mask."""
 
     threshold: float = setting(0.5, "A pixel is figure above this probability.", above=0, below=1)
-    temperature: float = setting(1.0, "Logits are divided by it before the sigmoid.", above=0)
+    temperature: float = setting(1.0, "Logits are divided by it before the sigmoid.", at_least=1e-3, at_most=1e3)
     fitted_on: str | None = setting(None, "The split they were fitted on; none: defaults.")
 
     def __post_init__(self) -> None:
@@ -220,7 +220,7 @@ def read_settings(source: str | Path) -> dict[str, Any]:
     """The settings in a YAML file, or in the recipe of that name, as nested dicts.
 
     Raises:
-        FiguregroundError: no such file or recipe, or it is not YAML.
+        BadSettingsError: no such file or recipe, or it is not YAML.
     """
     import yaml
 
@@ -230,14 +230,14 @@ def read_settings(source: str | Path) -> dict[str, Any]:
     else:
         path = Path(source)
         if not path.is_file():
-            raise FiguregroundError(
+            raise BadSettingsError(
                 f"{source}: no such file, and no recipe of that name; recipes are: {', '.join(recipe_names())}"
             )
         text = path.read_text(errors="replace")
     try:
         settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise FiguregroundError(f"{source} is not readable as YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the latter two of numbers and nests without end
+        raise BadSettingsError(f"{source} is not readable as YAML: {error}") from error
     require(isinstance(settings, dict), f"{source}: expected settings by name, found {type(settings).__name__}")
     return _translated(settings)
 

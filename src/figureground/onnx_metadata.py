@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from figureground.errors import FiguregroundError
+from figureground.errors import BadBundleError
 
 METADATA_PROPS = 14
 """The field of ONNX's ModelProto that holds entries of key (field 1) and value (field 2)."""
@@ -22,10 +22,10 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
     """The metadata of an ONNX file by key. Of its protocol buffer only the outermost fields are looked at.
 
     Raises:
-        FiguregroundError: missing, damaged, or another kind of file.
+        BadBundleError: missing, damaged, or another kind of file.
     """
     if not path.is_file():
-        raise FiguregroundError(f"{path}: no such file")
+        raise BadBundleError(f"{path}: no such file")
     entries: dict[str, str] = {}
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -34,7 +34,7 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
                     entry = {inner: content[part.start : part.stop] for inner, part in _fields(content, *span)}
                     entries[entry.get(1, b"").decode()] = entry.get(2, b"").decode()
     except (ValueError, OSError) as error:  # also of an empty file, and of text that is not UTF-8
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{path} is not a readable .onnx file ({error}); is it cut short, or another kind of file?"
         ) from None
     return entries

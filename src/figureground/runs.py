@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from figureground.config import TrainConfig, parse, read_settings
-from figureground.errors import FiguregroundError
+from figureground.errors import BadBundleError, FiguregroundError
 from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 BUNDLE_IN_RUN = "model.safetensors"
@@ -16,6 +16,8 @@ CONFIG = "config.yaml"
 """A run's settings, all of them."""
 CHECKPOINT = "last.ckpt"
 """What a resumption needs, of the last epoch."""
+CHECKPOINTS = (".ckpt", ".pth", ".pt")
+"""Suffixes of torch's own files, which can hold more than weights."""
 HISTORY_TABLE, HISTORY_PICTURE = "metrics.csv", "history.png"
 """What each epoch gave, a row each, and its curves."""
 PER_IMAGE = "per_image.csv"
@@ -88,32 +90,47 @@ def followed(source: str | Path) -> Path:
     return path
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds what a training leaves, with its model or still without."""
+    with suppress(OSError):  # not one that could be read; what it is instead is for others to say
+        return any((folder / name).is_file() for name in (BUNDLE_IN_RUN, CONFIG, CHECKPOINT, HISTORY_TABLE))
+    return False
+
+
+def is_model(source: str) -> bool:
+    """Whether this names a model, or what should hold one, rather than photos.
+
+    That is a bundle or checkpoint by its suffix, a run, or a name of ``PRETRAINED`` unless photos have it.
+    """
+    path = Path(source)
+    named = source in PRETRAINED and not path.exists()
+    return named or path.suffix in (".safetensors", ".onnx", *CHECKPOINTS) or is_run(path)
+
+
 def bundle_path(source: str | Path) -> Path:
     """The bundle that ``source`` is, that the run folder ``source`` holds, or that has this name in the package.
 
-    A run folder or a file goes before a model of the package with its name.
+    A run folder, though it be without a model, or a file goes before a model of the package with its name.
 
     Raises:
-        FiguregroundError: there is none.
+        BadBundleError: there is none.
     """
     path = followed(source)
     if (path / BUNDLE_IN_RUN).is_file():
         return path / BUNDLE_IN_RUN
-    if str(source) in PRETRAINED and not path.is_file():
+    if str(source) in PRETRAINED and not path.is_file() and not is_run(path):
         return pretrained_bundle(str(source))
     if path.is_dir():
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
         )
     if not path.is_file():
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{path}: no such model; expected a run folder, a bundle (.safetensors, .onnx), "
             f"or a name: {', '.join(PRETRAINED)}"
         )
-    if path.suffix in (".pth", ".pt", ".ckpt"):
-        raise FiguregroundError(
-            f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}"
-        )
+    if path.suffix in CHECKPOINTS:
+        raise BadBundleError(f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}")
     return path
 
 
@@ -121,18 +138,18 @@ def trainable_bundle(source: str | Path) -> Path:
     """The bundle whose weights a training can go on from: as ``bundle_path``, and of a name the file that holds them.
 
     Raises:
-        FiguregroundError: there is none, or it is an exported file.
+        BadBundleError: there is none, or it is an exported file.
     """
     path = bundle_path(source)
     if path.suffix != ".onnx":
         return path
     if str(source) not in PRETRAINED or path != pretrained_bundle(str(source)):
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{path} is an exported file, which is not trained on; give the run or the .safetensors it was made from"
         )
     trainable = path.with_suffix(".safetensors")
     if not trainable.is_file():
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{source} has no trainable weights in this version; start from a run or a .safetensors bundle, or learn "
             f"from it with --teacher {source}"
         )

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from figureground.errors import FiguregroundError
+from figureground.errors import BadSettingsError, FiguregroundError
 
 T = TypeVar("T")
+LONGEST_SHOWN = 200  # characters
 REQUIRED: Any = MISSING
 """In place of a default: somebody must say it."""
 
@@ -74,17 +75,26 @@ def setting(
     return made  # type: ignore[no-any-return]
 
 
+def shown(value: object) -> str:
+    """A value as messages name it, short whatever a file holds."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of a number of thousands of digits, among others
+        text = f"no {type(value).__name__} that can be written out"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
 def require(condition: bool, message: str) -> None:
-    """Raise ``FiguregroundError(message)`` unless ``condition`` holds."""
+    """Raise ``BadSettingsError(message)`` unless ``condition`` holds."""
     if not condition:
-        raise FiguregroundError(message)
+        raise BadSettingsError(message)
 
 
 def check(settings: Any) -> None:
     """Hold each setting of a dataclass to its range; as ``__post_init__`` of the class.
 
     Raises:
-        FiguregroundError: a number out of range, or one that is infinite or none at all.
+        BadSettingsError: a number out of range, or one that is infinite or none at all.
     """
     for field in dataclasses.fields(settings):
         _check_value(field, getattr(settings, field.name), field.name)
@@ -93,14 +103,14 @@ def check(settings: Any) -> None:
 def _check_value(field: dataclasses.Field[Any], value: Any, name: str) -> None:
     allowed = field.metadata.get("range", Range())
     for number in _numbers(value):
-        right = math.isfinite(number) and number in allowed
-        require(right, f"{name} is {value}; expected {str(allowed) if allowed != Range() else 'finite numbers'}")
+        right = abs(number) <= sys.float_info.max and number in allowed
+        require(right, f"{name} is {shown(value)}; expected {str(allowed) if allowed != Range() else 'finite numbers'}")
 
 
 def _numbers(value: Any) -> Iterator[float]:
     if isinstance(value, dict):
         value = tuple(value.values())
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         for item in value:
             yield from _numbers(item)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -158,7 +168,7 @@ class Setting:
         """The value that a text of the command line stands for, as YAML has it.
 
         Raises:
-            FiguregroundError: a wrong type, or out of range; ``where`` names the flag.
+            BadSettingsError: a wrong type, or out of range; ``where`` names the flag.
         """
         value = _convert(self.hint, _from_text(self.hint, text), where)
         _check_value(self.field, value, where)
@@ -185,7 +195,7 @@ def find_setting(cls: type, path: str, where: str) -> Setting:
     """The setting ``a.b`` of a dataclass; of a setting that is a dict, any name in it too (``model.arguments.depth``).
 
     Raises:
-        FiguregroundError: there is none.
+        BadSettingsError: there is none.
     """
     known = {setting.path: setting for setting in settings_of(cls)}
     if path in known:
@@ -197,11 +207,11 @@ def find_setting(cls: type, path: str, where: str) -> Setting:
     raise _unknown(where, path, {name: setting.path for name, setting in names.items()})
 
 
-def _unknown(where: str, key: object, known: Mapping[str, str]) -> FiguregroundError:
+def _unknown(where: str, key: object, known: Mapping[str, str]) -> BadSettingsError:
     """``known``: what may be meant, and what to say then."""
     close = difflib.get_close_matches(str(key), known, n=1)
     advice = f"did you mean {known[close[0]]!r}?" if close else f"known are: {', '.join(dict.fromkeys(known.values()))}"
-    return FiguregroundError(f"{where}: unknown setting {key!r}; {advice}")
+    return BadSettingsError(f"{where}: unknown setting {shown(key)}; {advice}")
 
 
 def put(settings: dict[str, Any], path: str, value: Any) -> None:
@@ -216,10 +226,10 @@ def parse(cls: type[T], given: Any, where: str = "") -> T:
     """A ``cls`` (a dataclass of settings) from nested dicts and lists, as YAML and JSON give them.
 
     Raises:
-        FiguregroundError: an unknown key, a wrong type or a value out of range; ``where`` names the file.
+        BadSettingsError: an unknown key, a wrong type or a value out of range; ``where`` names the file.
     """
     where = where or cls.__name__
-    require(isinstance(given, Mapping), f"{where}: expected settings by name, found {given!r}")
+    require(isinstance(given, Mapping), f"{where}: expected settings by name, found {shown(given)}")
     hints = get_type_hints(cls)
     for key in given:
         if key not in hints:
@@ -228,9 +238,9 @@ def parse(cls: type[T], given: Any, where: str = "") -> T:
     try:
         return cls(**values)
     except FiguregroundError as error:
-        raise FiguregroundError(f"{where}: {error}") from None
+        raise BadSettingsError(f"{where}: {error}") from None
     except TypeError as error:  # a setting without a default is missing
-        raise FiguregroundError(f"{where}: {error}") from None
+        raise BadSettingsError(f"{where}: {error}") from None
 
 
 def _without_none(hint: Any) -> Any:
@@ -248,26 +258,26 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return None if value is None else _convert(inner, value, where)
     origin, options = get_origin(hint), get_args(hint)
     if origin is Literal:
-        require(value in options, f"{where} is {value!r}; expected one of: {', '.join(map(str, options))}")
+        require(value in options, f"{where} is {shown(value)}; expected one of: {', '.join(map(str, options))}")
         return value
     if dataclasses.is_dataclass(hint):
         return parse(hint, value, where) if isinstance(hint, type) else value
     if origin is tuple:
-        require(isinstance(value, (list, tuple)), f"{where} is {value!r}; expected a list")
+        require(isinstance(value, (list, tuple)), f"{where} is {shown(value)}; expected a list")
         inner_types = [options[0]] * len(value) if options[-1] is Ellipsis else list(options)
-        require(len(value) == len(inner_types), f"{where} is {value!r}; expected {len(inner_types)} values")
+        require(len(value) == len(inner_types), f"{where} is {shown(value)}; expected {len(inner_types)} values")
         return tuple(_convert(inner, item, where) for inner, item in zip(inner_types, value, strict=True))
     if origin is dict:
-        require(isinstance(value, Mapping), f"{where} is {value!r}; expected settings by name")
+        require(isinstance(value, Mapping), f"{where} is {shown(value)}; expected settings by name")
         return {key: _convert(options[1], inner, f"{where}: {key}") for key, inner in value.items()}
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:  # YAML 1.1 reads 1e-4 as text
             return float(value)
         except (ValueError, OverflowError):
-            raise FiguregroundError(f"{where} is {str(value)[:40]!r}; expected a number") from None
+            raise BadSettingsError(f"{where} is {shown(value)}; expected a number") from None
     if hint is not Any:
         right = isinstance(value, hint) and not (hint is not bool and isinstance(value, bool))
-        require(right, f"{where} is {value!r}; expected {hint.__name__}")
+        require(right, f"{where} is {shown(value)}; expected {hint.__name__}")
     return value
 
 

@@ -263,6 +263,12 @@ def test_a_limit_of_pixels(command):
         ),
         (["--model", "runs/none", "photos"], 1, "runs/none: no such model"),
         (["photos/text.onnx", "photos"], 1, "photos/text.onnx is not a readable .onnx file"),
+        (["run", "photos"], 1, "run holds no model.safetensors; expected a run folder behind its first epoch"),
+        (["MODEL", "run", "photos"], 1, "run holds no model.safetensors"),
+        (["photos", "run"], 2, "run is a model or a run among the photos; name models first, or with --model"),
+        (["MODEL", "photos", "MODEL"], 2, "bright.onnx is a model or a run among the photos"),
+        (["photos", "pets"], 2, "pets is a model or a run among the photos"),
+        (["photos", "--list", "list.txt"], 2, "run is a model or a run among the photos"),
         (["MODEL", "none.jpg"], 1, "none.jpg: no such file or folder; expected photos"),
         (["MODEL", "empty"], 1, "no photo in empty; expected files of: .jpg, .jpeg"),
         (["MODEL", "photos", "--save", "mask,svg"], 2, "nothing known by ['svg'] to save; expected: mask, overlay"),
@@ -298,6 +304,9 @@ def test_a_limit_of_pixels(command):
 def test_wrong_input_is_one_line(command, photos, bright_onnx, tmp_path, arguments, status, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("epochs: 1\n")
+    (tmp_path / "list.txt").write_text("photos/a.png\nrun\n")
     (photos / "text.onnx").write_text("text")
     before = sorted(tmp_path.rglob("*"))
     found, out, err = command(*(bright_onnx if word == "MODEL" else word for word in arguments), models=())

@@ -127,8 +127,8 @@ def predict(
 
 def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | None) -> tuple[list[str], list[str]]:
     """Models and what they shall look at; models may stand first among the inputs, and pets is there if none does."""
-    from figureground.prediction.photos.member import is_model
     from figureground.pretrained import DEFAULT
+    from figureground.runs import is_model
 
     first = next((i for i, name in enumerate(inputs) if not is_model(name)), len(inputs))
     found, sources = [*models, *inputs[:first]], list(inputs[first:])
@@ -139,6 +139,9 @@ def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | 
         sources += [os.fsdecode(line) for line in lines.splitlines() if line.strip()]
     if not sources:
         raise UsageError("no photo was given; expected files, folders, --list FILE or - for stdin")
+    late = next((name for name in sources if is_model(name)), None)
+    if late is not None:
+        raise UsageError(f"{late} is a model or a run among the photos; name models first, or with --model")
     if STDIN in sources and len(sources) > 1:
         raise UsageError(f"{STDIN} is one photo on stdin, {len(sources)} sources were given; expected it alone")
     return found or [DEFAULT], sources

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from figureground.config import ModelConfig
-from figureground.errors import FiguregroundError
+from figureground.errors import BadBundleError
 from figureground.models import build
 
 Shapes = Mapping[str, Sequence[int]]
@@ -46,13 +46,13 @@ def rebuild(model: ModelConfig, found: Shapes, read: Callable[[], Mapping[str, T
         source: names it in errors.
 
     Raises:
-        FiguregroundError: no such network, or the weights are not those of this network.
+        BadBundleError: no such network, or the weights are not those of this network.
     """
     with torch.device("meta"):
         network = build(model)
     problem = misfit(network, found)
     if problem:
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{source} does not fit the model {model.name!r}: {problem}. Is it of another model, or another width?"
         )
     expected = network.state_dict()

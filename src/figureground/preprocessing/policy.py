@@ -30,14 +30,17 @@ class Preprocessing:
     """
 
     size: tuple[int, int] = setting(
-        (256, 256), "Height and width that the network sees at once, in pixels; one number for both.", at_least=32
+        (256, 256),
+        "Height and width that the network sees at once, in pixels; one number for both.",
+        at_least=32,
+        at_most=8192,
     )
     resize: Policy = setting(
         "stretch",
         "How a photo gets there: stretch loses its aspect, fit keeps it and pads, crops shows windows.",
     )
     mean: tuple[float, float, float] = setting((0.5, 0.5, 0.5), "Of each channel, on the scale 0 to 1.")
-    std: tuple[float, float, float] = setting((0.5, 0.5, 0.5), "Of each channel, on the scale 0 to 1.", above=0)
+    std: tuple[float, float, float] = setting((0.5, 0.5, 0.5), "Of each channel, on the scale 0 to 1.", at_least=1e-6)
     scale: float = setting(
         1.0,
         "Of crops: the share of a photo's height and width at which it is seen; 1 is its own size.",

@@ -69,6 +69,20 @@ def test_a_low_estimate_needs_review(below, expected):
     assert Prediction(IMAGE, PROBABILITY, quality=QualityConfig(review_below=below)).needs_review is expected
 
 
+def test_weights_that_add_up_to_no_number_speak_for_nothing():
+    config = QualityConfig({"area": 1e308, "uncertain": -1e308})
+    found = dict.fromkeys(FEATURES, 0.0) | {"area": 1e9, "uncertain": 1e9}  # infinite, and minus as much
+    assert estimate_dice(found, config) == 0
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_an_estimate_that_is_no_number_needs_review():
+    """`nan < 0.8` is false: a network that is broken must not be the one that nobody looks at."""
+    prediction = Prediction(IMAGE, np.full((4, 5), np.inf, np.float32))
+    assert prediction.mask.all()
+    assert prediction.needs_review
+
+
 def test_an_empty_mask_needs_review():
     hopeful = QualityConfig(intercept=1.0, review_below=0.0)
     prediction = Prediction(IMAGE, np.zeros((4, 5), np.float32), quality=hopeful)

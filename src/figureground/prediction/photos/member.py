@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from numpy.typing import NDArray
 from figureground.bundle import BundleInfo, read_info
 from figureground.prediction.photos.engines import FIGURE, Engine, open_engine
 from figureground.preprocessing import Preprocessing
-from figureground.pretrained import PRETRAINED
-from figureground.runs import BUNDLE_IN_RUN, bundle_path
+from figureground.runs import bundle_path
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,3 @@ def open_member(source: str | Path, engine: str | None = None, photos: int | Non
     path = bundle_path(source)
     info = read_info(path)
     return Member(info, open_engine(path, info, engine, photos), str(source))
-
-
-def is_model(source: str) -> bool:
-    """Whether this names a model rather than photos.
-
-    That is a bundle by its suffix, a run folder by what it holds, or a name of ``PRETRAINED`` unless photos have it.
-    """
-    path = Path(source)
-    is_bundle = path.suffix in (".safetensors", ".onnx", ".ckpt", ".pth", ".pt")
-    with suppress(OSError):  # not a run that could be read; what it is instead is for others to say
-        is_bundle = is_bundle or (path / BUNDLE_IN_RUN).is_file()
-    return is_bundle or (source in PRETRAINED and not path.exists())

@@ -77,5 +77,6 @@ def estimate_dice(found: Mapping[str, float], quality: QualityConfig) -> float:
     """
     unknown = sorted(set(quality.weights) - set(found))
     require(not unknown, f"quality weighs {', '.join(unknown)}; known are: {', '.join(FEATURES)}. Update figureground")
+    # Weights that no fit gives can add up to what is no number; nothing speaks for such a mask.
     score = quality.intercept + sum(weight * found[name] for name, weight in quality.weights.items())
-    return float(np.clip(np.interp(score, quality.scores, quality.dice), 0, 1))
+    return float(np.nan_to_num(np.clip(np.interp(score, quality.scores, quality.dice), 0, 1)))

@@ -141,7 +141,7 @@ class Prediction:
     @property
     def needs_review(self) -> bool:
         """Whether somebody should look at the mask: it is empty, or its estimated Dice is low."""
-        return not self.mask.any() or self.estimated_dice < self.quality.review_below
+        return not (self.mask.any() and self.estimated_dice >= self.quality.review_below)
 
     def picture(self, kind: str, background: Background | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """One of ``PICTURES``: mask (H, W) uint8 of 0 and 255, overlay (H, W, 3), cutout (H, W, 4) or, on a background,
