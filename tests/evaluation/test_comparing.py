@@ -77,7 +77,9 @@ def test_three_models_make_three_pairs_that_are_corrected():
 
 def test_seeds_of_one_configuration_are_taken_together(tmp_path):
     figures = [BASE + shift for shift in (-0.01, 0.0, 0.01)]
-    runs = [run_folder(tmp_path, f"unet-{seed}", seed=seed) for seed in range(3)]
+    data = DataConfig(cache="off")
+    others = ({}, {"workers": 2, "data": data}, {"device": "cpu"})  # which change nothing but the speed
+    runs = [run_folder(tmp_path, f"unet-{seed}", seed=seed, **settings) for seed, settings in enumerate(others)]
     other = run_folder(tmp_path, "other", seed=1, epochs=11)
     models = [evaluation(run, values) for run, values in zip(runs, figures, strict=True)]
     comparison = compare([*models, evaluation(other, BASE - 0.05)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.config import read_settings
+from figureground.config import plain, read_settings
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation.scoring.evaluation import Evaluation
 from figureground.evaluation.scoring.scores import EMPTY_MASK_RULE, METRICS
@@ -25,12 +26,12 @@ from figureground.evaluation.statistics import (
     holm,
     paired_difference,
 )
-from figureground.runs import CONFIG
+from figureground.runs import CONFIG, read_config
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model, or trainings of one configuration that differ in their seed alone."""
+    """A model, or trainings of one configuration that differ as by chance: in seed, cache, workers and device alone."""
 
     models: tuple[str, ...]
     figures: NDArray[np.float64]
@@ -217,14 +218,15 @@ def require_several(models: Sequence[str | Path], purpose: str) -> None:
 
 
 def _configuration(model: str) -> str:
-    """The settings of a run but for its seed, as text; a model that is no run has only its name."""
+    """The settings of a run that decide its result, as text; a model that is no run has only its name."""
     path = Path(model) / CONFIG
     if not path.is_file():
         return model
-    settings = read_settings(path)
-    if "seed" not in settings:  # a mean of weights, not a training
+    if "seed" not in read_settings(path):  # a mean of weights, not a training
         return model
-    return str(sorted((name, str(value)) for name, value in settings.items() if name != "seed"))
+    config = read_config(Path(model))
+    data = replace(config.data, cache="off")  # it and the next three change the result only as chance does
+    return json.dumps(plain(replace(config, data=data, workers=None, device="auto", seed=0)), sort_keys=True)
 
 
 def _contender(evaluations: Sequence[Evaluation], metric: str, native: bool) -> Contender:

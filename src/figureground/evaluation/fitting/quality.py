@@ -95,13 +95,9 @@ def pool_adjacent_violators(x: Array, y: Array) -> tuple[Array, Array]:
     Neighbours that fall are pooled until none does (Ayer et al. 1955; isotonic regression by least squares). x rises
     strictly, y as well.
     """
-    blocks: list[tuple[float, float, int]] = []  # sum of x, sum of y, points
-    for value in np.unique(x):
-        same = y[x == value]
-        block = (float(value) * len(same), float(same.sum()), len(same))
-        while blocks and blocks[-1][1] / blocks[-1][2] >= block[1] / block[2]:
-            last = blocks.pop()
-            block = (last[0] + block[0], last[1] + block[1], last[2] + block[2])
-        blocks.append(block)
-    sums = np.array(blocks)
-    return sums[:, 0] / sums[:, 2], sums[:, 1] / sums[:, 2]
+    from scipy.optimize import isotonic_regression
+
+    values, place, points = np.unique(x, return_inverse=True, return_counts=True)
+    fitted = isotonic_regression(np.bincount(place, y) / points, weights=points)
+    starts = fitted.blocks[:-1]
+    return np.add.reduceat(values * points, starts) / np.add.reduceat(points, starts), fitted.x[starts]
