@@ -23,9 +23,9 @@ from machine import print_table, write_results
 from plain_loop import PlainPets, plain_loader
 
 from figureground.config import PreprocessingConfig, TrainConfig, merge, parse, plain, read_settings
-from figureground.data import Dataset, Sample, Split
+from figureground.data import Dataset, Sample, Split, open_dataset
 from figureground.data.cache import CachedDataset, cached
-from figureground.data.sources.oxford_pet import find_root, open_oxford_pet
+from figureground.data.sources.oxford_pet import find_root
 from figureground.preprocessing import Preprocessing
 from figureground.training.loaders import loaders
 
@@ -37,9 +37,9 @@ class First:
     """The first ``n`` samples of a dataset."""
 
     def __init__(self, dataset: Dataset, n: int) -> None:
-        self.name, self.foreground = dataset.name, dataset.foreground
+        self.name, self.kind, self.foreground = dataset.name, dataset.kind, dataset.foreground
         self.split: Split = dataset.split
-        self.names = list(dataset.names)[:n]
+        self.names, self.metadata = list(dataset.names)[:n], list(dataset.metadata)[:n]
         self._dataset = dataset
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ def consume(batches: Iterable[Any]) -> None:
 
 def measure(root: Path, images: int, batch_size: int, size: int, repeats: int, cache: Path) -> dict[str, Any]:
     """Seconds per image of each pipeline, and of filling the cache."""
-    source = First(open_oxford_pet(root, "train"), images)
+    source = First(open_dataset(root, "train"), images)
     n, preprocessing = len(source), Preprocessing((size, size))
     fill = seconds_of(lambda: cached(source, preprocessing, cache)) / n
     dataset = cached(source, preprocessing, cache)

@@ -26,7 +26,6 @@ from PIL import Image
 from figureground import Segmenter, load, open_dataset
 from figureground.data.dataset import Sample
 from figureground.evaluation.statistics import bootstrap_mean
-from figureground.labels import FIGURE
 from figureground.metrics import counts, dice
 from figureground.prediction.batch.jobs import find_jobs
 from figureground.prediction.batch.predict import predict_files
@@ -42,12 +41,12 @@ WHOLE, REDUCED, PLAIN = "read whole", "read at a part of the size", "plain loop"
 
 def enlarged(sample: Sample, seed: int) -> tuple[Image.Image, Image.Image]:
     """A photograph and its mask (0 and 255) as a camera would have given them."""
-    height, width = sample.labels.shape
+    height, width = sample.mask.shape
     factor = LONGEST / max(height, width) / SIDES
     size = (round(width * factor) * SIDES, round(height * factor) * SIDES)
     pixels = np.asarray(Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC), np.float32)
     grain = np.random.default_rng(seed).normal(0, NOISE, (*pixels.shape[:2], 1)).astype(np.float32)
-    mask = Image.fromarray((sample.labels == FIGURE).astype(np.uint8) * 255)
+    mask = Image.fromarray(sample.mask.astype(np.uint8) * 255)
     return Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)), mask.resize(
         size, Image.Resampling.NEAREST
     )
@@ -109,7 +108,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             np.asarray(Image.open(path)) > 0
             for path in (folder / f"{WHOLE} 0" / truth.name, folder / f"{REDUCED} 0" / truth.name, truth)
         )
-        scores = dice(*counts(np.stack([whole, reduced]), np.stack([true, true]).astype(np.uint8)))
+        scores = dice(*counts(np.stack([whole, reduced]), np.stack([true, true])))
         figures.append((*scores, float((whole != reduced).mean())))
     before, after, flipped = np.array(figures).T
     gain = bootstrap_mean(after - before)

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from figureground.bundle import read_info, write_bundle
 from figureground.data import Dataset, open_dataset
-from figureground.labels import FIGURE
+from figureground.data.dataset import as_shown
 from figureground.metrics import dice_score
 from figureground.models import create_model
 from figureground.preprocessing import Preprocessing
@@ -68,9 +68,9 @@ def ready(arguments: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
 
 def read(dataset: Dataset, preprocessing: Preprocessing, every: int, most: int | None = None) -> tuple[Tensor, Tensor]:
     """Some images of a dataset (N, 3, H, W), normalised, and their masks (N, H, W)."""
-    samples = [dataset[place] for place in range(0, len(dataset), every)][:most]
-    images = np.stack([preprocessing.resize_image(sample.image) for sample in samples])
-    masks = np.stack([preprocessing.resize_target(sample.labels) == FIGURE for sample in samples])
+    samples = [as_shown(preprocessing, dataset[place]) for place in range(0, len(dataset), every)[:most]]
+    images = np.stack([sample.image for sample in samples])
+    masks = np.stack([sample.mask for sample in samples])
     return torch.from_numpy(preprocessing.normalise(images)), torch.from_numpy(masks)
 
 

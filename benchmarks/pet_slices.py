@@ -86,7 +86,7 @@ def main() -> None:
     with given.table.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if int(row["tp"]) + int(row["fn"]) > 0]
     columns = {name: np.array([float(row[name]) for row in rows]) for name in (*PROPERTIES, "dice", "boundary_f1")}
-    breeds = np.array([species_and_breed(row["name"])[1] for row in rows])
+    breeds = np.array([species_and_breed(row["name"])["breed"] for row in rows])
     results: list[dict[str, Any]] = []
     for metric in ("dice", "boundary_f1"):
         found = []

@@ -15,6 +15,7 @@ import numpy as np
 from machine import print_table, write_results
 
 from figureground.data import open_dataset
+from figureground.data.dataset import as_seen
 from figureground.evaluation.scoring.scores import score_image
 from figureground.evaluation.statistics import bootstrap_means
 from figureground.prediction import load
@@ -39,10 +40,10 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     for index in range(min(given.images, len(dataset))):
         sample = clock("read", lambda index=index: dataset[index])
         logits = clock("network", lambda image=sample.image: segmenter.logits([image])[0])
-        small = preprocessing.resize_target(sample.labels)
-        for what, labels in (("score at the network's size", small), ("score at the photo's own size", sample.labels)):
-            probability = preprocessing.restore(logits, *labels.shape)
-            clock(what, lambda p=probability, t=labels: score_image(p > 0.5, p, t))
+        small = as_seen(preprocessing, sample).truth
+        for what, truth in (("score at the network's size", small), ("score at the photo's own size", sample.truth)):
+            probability = preprocessing.restore(logits, *truth[0].shape)
+            clock(what, lambda p=probability, t=truth: score_image(p > 0.5, p, t))
     results = [
         {"what": what, "images": len(each), "median_ms": float(np.median(each)), "highest_ms": max(each)}
         for what, each in times.items()

@@ -63,8 +63,9 @@ def run_variant(given: argparse.Namespace) -> dict[str, Any]:
 def training_data(given: argparse.Namespace, model: str) -> tuple[TrainConfig, Dataset]:
     """The report's recipe for one model, and its training images from the cache."""
     from figureground.config import TrainConfig, merge, parse, read_settings
+    from figureground.data import open_dataset
     from figureground.preprocessing import Preprocessing
-    from figureground.training.loaders import kept, opened
+    from figureground.training.loaders import kept
 
     changes = {
         "data": {"source": str(given.data), "cache": str(given.cache)},
@@ -75,7 +76,7 @@ def training_data(given: argparse.Namespace, model: str) -> tuple[TrainConfig, D
     }
     config = parse(TrainConfig, merge(read_settings("report"), changes))
     return config, kept(
-        opened(config.data, "train"), config.data, Preprocessing(config.preprocessing.size), progress=False
+        open_dataset(config.data, "train"), config.data, Preprocessing(config.preprocessing.size), progress=False
     )
 
 
@@ -142,12 +143,14 @@ def plain_curve(config: TrainConfig, dataset: Dataset, steps: int, seed: int) ->
     import plain_loop
     import torch
 
+    from figureground.data.dataset import FIGURE, FULL
+
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         loader, epoch = our_loaders(config, dataset)[0], 0
         while True:
             loader.sampler.set_epoch(epoch)
-            for images, labels in loader:
-                yield images.contiguous(), labels.unsqueeze(1).float()
+            for batch in loader:
+                yield batch["image"].contiguous(), batch[FIGURE].unsqueeze(1).float() / FULL
             epoch += 1
 
     torch.manual_seed(seed)

@@ -45,7 +45,7 @@ def main() -> None:
         masks = [prediction.mask for prediction in segmenter.predict(sample.image for sample in samples)]
         times[name] = 1000 * (time.perf_counter() - start) / len(samples)
         pairs = zip(masks, samples, strict=True)
-        scores[name] = np.array([float(dice(*counts(mask[None], s.labels[None]))[0]) for mask, s in pairs])
+        scores[name] = np.array([float(dice(*counts(mask, *sample.truth))) for mask, sample in pairs])
     results, rows = {}, []
     for name, values in scores.items():
         mean, change = bootstrap_mean(values), bootstrap_mean(values - scores["plain"])

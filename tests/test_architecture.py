@@ -10,10 +10,9 @@ import pytest
 import figureground
 
 PACKAGE = Path(figureground.__file__).parent
-LEAVES = {"errors", "labels", "version", "files", "image_files", "images"}
+LEAVES = {"errors", "version", "files", "image_files", "images"}
 ALLOWED = {
     "errors": set(),
-    "labels": set(),
     "version": set(),
     "png": set(),
     "drawing": {"files"},
@@ -25,12 +24,12 @@ ALLOWED = {
     "settings": {"errors"},
     "config": {"errors", "preprocessing", "settings"},
     "preprocessing": {"settings"},
-    "metrics": {"labels"},
-    "losses": {"labels"},
+    "metrics": set(),
+    "losses": set(),
     "models": {"errors", "config"},
     "bundle": {"config", "errors", "files", "onnx_metadata", "preprocessing"},
     "runs": {"config", "errors", "pretrained"},
-    "data": {"preprocessing", "metrics", "pages"} | LEAVES,
+    "data": {"config", "preprocessing", "metrics", "pages"} | LEAVES,
     "pretrained": set(),
     "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "runs", "config", "drawing", "pages"}
@@ -44,7 +43,6 @@ ALLOWED = {
 TOP = {"__init__", "__main__", "cli", "demo", "lab_report"}  # may import everything
 TORCH_FREE = {
     "errors",
-    "labels",
     "version",
     "png",
     "drawing",

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from figureground.bundle import read_info
 from figureground.cli import app
-from figureground.data.sources.synthetic import Synthetic
+from figureground.data import open_dataset
 
 
 def figureground(*arguments, status=0):
@@ -31,7 +31,7 @@ def pets(tmp_path_factory):
     for split, count in (("train", 12), ("valid", 3), ("test", 3)):
         for kind in ("images", "masks"):
             (root / kind / split).mkdir(parents=True)
-        samples = Synthetic("train", n=60, size=48)
+        samples = open_dataset("synthetic:n=60,size=48", "train")
         for index in range(count):
             Image.fromarray(samples[index].image).save(root / "images" / split / f"{index}.jpg")
             Image.fromarray(samples[index].mask).save(root / "masks" / split / f"{index}.png")

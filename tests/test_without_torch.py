@@ -17,7 +17,6 @@ from PIL import Image
 
 import figureground
 from figureground import pretrained
-from figureground.data.sources.synthetic import Synthetic
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(figureground.__file__).parent
@@ -58,7 +57,7 @@ def place(tmp_path_factory, narrow_onnx, narrow_bundle):
     (root / "model.safetensors").symlink_to(narrow_bundle)
     for kind in ("images", "masks"):
         (root / kind / "test").mkdir(parents=True)
-    samples = Synthetic("test", n=30, size=40)
+    samples = figureground.open_dataset("synthetic:n=30,size=40", "test")
     for index in range(3):
         Image.fromarray(samples[index].image).save(root / "images" / "test" / f"{index}.png")
         Image.fromarray(samples[index].mask).save(root / "masks" / "test" / f"{index}.png")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from figureground.errors import BadSettingsError
 from figureground.preprocessing import Preprocessing
@@ -21,6 +21,8 @@ __all__ = ["merge", "parse", "plain", "require"]  # which come with the settings
 Foreground = Literal["foreground", "background", "ignore"]
 PreprocessingConfig = Preprocessing
 """Its name among the settings: how photos are seen and what is set of it are one thing."""
+FOREGROUNDS: tuple[Foreground, ...] = get_args(Foreground)
+"""What the border of a trimap can count as; ``ignore``: it is left out."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,20 @@ class DataConfig:
         "foreground", "What the border of a trimap counts as: foreground, background, or ignore (left out)."
     )
     mask_threshold: int | None = setting(None, "Masks with more than two values: this value and above is figure.")
+    figure_values: tuple[str, ...] = setting(
+        (), "Masks of several classes: these values, or colours such as #ff0000, are figure, all else background."
+    )
+    ignore_value: int | None = setting(None, "Pixels of this value in a mask are left out of loss and score.")
+    group: str | None = setting(
+        None,
+        "Images of one group stay in one split: folder, the folder that a name begins with, or a regular expression "
+        "whose first group or whole match in the name it is.",
+    )
+    split: Literal["shares", "names"] = setting(
+        "shares",
+        "How a folder that is not divided is: shares, exactly 80/10/10 with near duplicates and groups together, or "
+        "names, by the hash of each name, so that an image stays where it is when others are added.",
+    )
     cache: str = setting("auto", "Decoded images: auto (in the user's cache folder), off, or a folder.")
 
 

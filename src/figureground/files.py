@@ -13,6 +13,8 @@ from figureground.errors import CannotWriteError, FiguregroundError
 
 UNSPEAKABLE = "backslashreplace"  # how text files show names that are not valid UTF-8, as those of old archives
 LONGEST_STEM = 50  # characters of a name that is only for a while; file systems allow 255 bytes
+CACHE_FOLDER = Path.home() / ".cache" / "figureground"
+"""Where things are kept that can be made again."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 UMASK = os.umask(0)  # can only be read by setting it, which threads that write must not see
 os.umask(UMASK)

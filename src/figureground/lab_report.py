@@ -12,6 +12,7 @@ from pathlib import Path
 from figureground.bundle import read_info
 from figureground.config import TrainConfig, merge, parse, read_settings
 from figureground.data import Split, open_dataset
+from figureground.data.dataset import as_seen
 from figureground.drawing import has_screen
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Evaluation, Example, draw_examples, show_prediction
@@ -134,9 +135,8 @@ def show_test_image(model: str, image_index: int, data_path: Path, save_dir: Pat
         raise FiguregroundError(f"there is no test image {image_index}; expected 0 to {len(dataset) - 1}")
     segmenter = load_state_dict(saved_model(model), MODEL_NAMES[model])
     sample = dataset[image_index]
-    labels = segmenter.preprocessing.scale_target(sample.labels)
     found = segmenter.logits([sample.image])[0] > segmenter.logit_threshold
-    value = float(dice(*counts(found, labels)))
+    value = float(dice(*counts(found, *as_seen(segmenter.preprocessing, sample).truth)))
     prediction = segmenter.predict(sample.image)
     example = Example(sample.name, sample.image, sample.mask, prediction.mask, value)
     return value, draw_examples([example], fallback=save_dir / f"{model}-test-{image_index}.png")

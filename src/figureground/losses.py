@@ -1,4 +1,7 @@
-"""Losses of logits (B, 1, H, W) against soft labels (B, H, W) uint8; pixels that are left out have no weight."""
+"""Losses of logits (B, 1, H, W) against a figure (B, H, W), 0 to 1; pixels of weight 0 are left out.
+
+The weight is (B, H, W) too, 0 to 1; none: all pixels count in full.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,32 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-from figureground.labels import LEFT_OUT, SOFT_FIGURE
 
-
-def bce(logits: Tensor, labels: Tensor) -> Tensor:
+def bce(logits: Tensor, figure: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy, the mean over all pixels that count."""
-    figure, kept = _figure_and_kept(labels)
-    loss = functional.binary_cross_entropy_with_logits(logits.float(), figure, weight=kept, reduction="sum")
-    return loss / kept.sum().clamp(min=1)
+    logits = logits[:, 0].float()
+    if weight is None:
+        return functional.binary_cross_entropy_with_logits(logits, figure)
+    loss = functional.binary_cross_entropy_with_logits(logits, figure, weight=weight, reduction="sum")
+    return loss / weight.sum().clamp(min=1)
 
 
-def soft_dice(logits: Tensor, labels: Tensor) -> Tensor:
+def soft_dice(logits: Tensor, figure: Tensor, weight: Tensor | None = None) -> Tensor:
     """One minus the Dice of the probabilities (Milletari et al., V-Net, 2016), per image and then the mean.
 
     One pixel is added to numerator and denominator, so that an empty mask predicted as empty costs nothing.
     """
-    figure, kept = _figure_and_kept(labels)
-    probability = logits.float().sigmoid() * kept
-    overlap = (probability * figure).sum((1, 2, 3))
-    total = probability.sum((1, 2, 3)) + figure.sum((1, 2, 3))
+    probability = logits[:, 0].float().sigmoid()
+    if weight is not None:
+        probability, figure = probability * weight, figure * weight
+    overlap = (probability * figure).sum((1, 2))
+    total = probability.sum((1, 2)) + figure.sum((1, 2))
     return (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 
-def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
+def bce_dice(logits: Tensor, figure: Tensor, weight: Tensor | None = None) -> Tensor:
     """The sum of ``bce`` and ``soft_dice``: the first gives smooth gradients, the second looks at small figures."""
-    return bce(logits, labels) + soft_dice(logits, labels)
+    return bce(logits, figure, weight) + soft_dice(logits, figure, weight)
 
 
-def _figure_and_kept(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Two float maps (B, 1, H, W): how far a pixel is figure, 0 to 1, and where pixels count."""
-    labels = labels.unsqueeze(1)
-    kept = (labels != LEFT_OUT).float()
-    return labels.float() / SOFT_FIGURE * kept, kept
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bce": bce, "bce_dice": bce_dice}
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"bce": bce, "bce_dice": bce_dice}

@@ -8,6 +8,10 @@ import pytest
 
 from figureground.data import augmentation as module
 from figureground.data.augmentation import AUGMENTATIONS, Augmentation
+from figureground.data.dataset import FIGURE, FULL, WEIGHT
+
+from .label_maps import labels as labels_of
+from .label_maps import targets as targets_of
 
 SIZE = (48, 64)
 INSIDE, OUTSIDE = 190, 40
@@ -27,6 +31,17 @@ def drawn(side=96):
     return np.where(labels[..., None] == 1, INSIDE, OUTSIDE).astype(np.uint8).repeat(3, axis=2), labels
 
 
+class OfLabels:
+    """An augmentation of an image with its map of labels."""
+
+    def __init__(self, name, size):
+        self.augmentation = Augmentation(name, size)
+
+    def __call__(self, image, labels, seed):
+        image, targets = self.augmentation(image, targets_of(labels), seed)
+        return image, labels_of(targets)
+
+
 def test_the_names():
     assert sorted(AUGMENTATIONS) == ["heavy", "none", "report", "strong"]
 
@@ -34,7 +49,7 @@ def test_the_names():
 @pytest.mark.parametrize("name", ["none", "report", "strong", "heavy"])
 def test_the_same_seed_does_the_same(name):
     image, labels = sample()
-    first, second = Augmentation(name, SIZE), Augmentation(name, SIZE)
+    first, second = OfLabels(name, SIZE), OfLabels(name, SIZE)
     for seed in ((0, 1, 2), (0, 1, 3), (7,)):
         expected = first(image, labels, seed)
         first(image, labels, (99,))  # what came before has no influence
@@ -46,7 +61,7 @@ def test_the_same_seed_does_the_same(name):
 @pytest.mark.parametrize("name", ["report", "strong", "heavy"])
 def test_other_seeds_do_something_else(name):
     image, labels = sample()
-    augmentation = Augmentation(name, SIZE)
+    augmentation = OfLabels(name, SIZE)
     results = {augmentation(image, labels, (0, 0, index))[0].tobytes() for index in range(20)}
     assert len(results) > 15
 
@@ -54,7 +69,7 @@ def test_other_seeds_do_something_else(name):
 def test_none_changes_nothing():
     image, labels = sample()
     for seed in range(5):
-        changed = Augmentation("none", SIZE)(image, labels, (seed,))
+        changed = OfLabels("none", SIZE)(image, labels, (seed,))
         assert np.array_equal(changed[0], image)
         assert np.array_equal(changed[1], labels)
 
@@ -65,7 +80,7 @@ def test_none_changes_nothing():
 def test_shapes_types_and_values(name, expected):
     image, labels = sample()
     before = image.copy(), labels.copy()
-    augmentation = Augmentation(name, SIZE)
+    augmentation = OfLabels(name, SIZE)
     for seed in range(40):
         new_image, new_labels = augmentation(image, labels, (seed,))
         assert (new_image.shape, new_image.dtype) == ((*expected, 3), np.uint8)
@@ -73,6 +88,37 @@ def test_shapes_types_and_values(name, expected):
         assert set(np.unique(new_labels)) <= {0, 1, 255}
     assert np.array_equal(image, before[0])
     assert np.array_equal(labels, before[1])
+
+
+def test_targets_do_not_change_what_is_drawn():
+    """One map or several, soft or hard: the same image, and each map as if it were alone.
+
+    Where it is turned, OpenCV rounds places of two maps at once otherwise than those of one: some go to the neighbour.
+    """
+    image, labels = sample()
+    soft = np.random.default_rng(2).integers(0, 256, labels.shape, dtype=np.uint8)
+    weight = (labels != 255).astype(np.uint8) * np.uint8(FULL)
+    for name in AUGMENTATIONS:
+        augmentation = Augmentation(name, SIZE)
+        for seed in range(10):
+            both_image, both = augmentation(image, {FIGURE: soft, WEIGHT: weight}, (seed,))
+            alone_image, alone = augmentation(image, {FIGURE: soft}, (seed,))
+            assert (list(both), list(alone)) == ([FIGURE, WEIGHT], [FIGURE])
+            assert np.array_equal(both_image, alone_image)
+            assert (both[FIGURE] != alone[FIGURE]).mean() < 0.005
+            assert (both[WEIGHT] != augmentation(image, {WEIGHT: weight}, (seed,))[1][WEIGHT]).mean() < 0.005
+            assert set(np.unique(both[WEIGHT])) <= {0, FULL}
+
+
+def test_what_turning_fills_is_background_that_counts():
+    image, _ = sample(64, 64)
+    targets = {FIGURE: np.full((64, 64), FULL, np.uint8), WEIGHT: np.zeros((64, 64), np.uint8)}
+    augmentation = Augmentation("report", (64, 64))
+    changed = [augmentation(image, targets, (seed,))[1] for seed in range(20)]
+    filled = [each[FIGURE] == 0 for each in changed]
+    assert 5 < sum(each.any() for each in filled) < 15  # by the turns of one half
+    for each, place in zip(changed, filled, strict=True):
+        assert np.array_equal(each[WEIGHT] > 0, place)
 
 
 def overlap(image, labels):
@@ -85,7 +131,7 @@ def overlap(image, labels):
 @pytest.mark.parametrize(("name", "least"), [("report", 0.93), ("strong", 0.85), ("heavy", 0.85)])
 def test_image_and_labels_move_together(name, least):
     image, labels = drawn()
-    augmentation = Augmentation(name, (96, 96))
+    augmentation = OfLabels(name, (96, 96))
     together, apart = [], []
     for seed in range(60):
         new_image, new_labels = augmentation(image, labels, (seed,))
@@ -99,7 +145,7 @@ def test_image_and_labels_move_together(name, least):
 
 def test_transforms_of_report_apply_independently():
     image, labels = drawn(64)
-    augmentation = Augmentation("report", (64, 64))
+    augmentation = OfLabels("report", (64, 64))
     flipped, turned, coloured = [], [], []
     for seed in range(400):
         new_image, new_labels = augmentation(image, labels, (seed,))
@@ -137,10 +183,10 @@ def test_the_same_pictures_as_albumentations_alone(name, most, image, monkeypatc
     of up to 1.3 make 12 at the most, those of ``heavy``, 1.5, make 13.
     """
     labels = sample(64, 80)[1]
-    ours = Augmentation(name, (48, 56))
+    ours = OfLabels(name, (48, 56))
     monkeypatch.setattr(module, "ColorJitter", albumentations.ColorJitter)
     monkeypatch.setattr(module, "Rotate", albumentations.Rotate)
-    theirs = Augmentation(name, (48, 56))
+    theirs = OfLabels(name, (48, 56))
     differences = []
     for seed in range(150):
         new_image, new_labels = ours(image, labels, (seed,))
@@ -156,8 +202,8 @@ def test_the_same_pictures_as_albumentations_alone(name, most, image, monkeypatc
 def drawn_by_report(seeds):
     """What each transform of ``report`` drew, for each seed: an empty dict where it left the image alone."""
     image, labels = sample(8, 8)
-    augmentation = Augmentation("report", (8, 8))
-    transforms = augmentation._compose.transforms
+    augmentation = OfLabels("report", (8, 8))
+    transforms = augmentation.augmentation._compose.transforms
     for seed in range(seeds):
         augmentation(image, labels, (seed,))
         yield [dict(transform.params) for transform in transforms]

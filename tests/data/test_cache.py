@@ -13,9 +13,9 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from figureground.data import open_dataset
+from figureground.data import cache, open_dataset
 from figureground.data.cache import CachedDataset, cached, clear_cache
-from figureground.data.dataset import FileDataset, Pair
+from figureground.data.dataset import Entry, FileSource, Sample, SplitDataset, targets_of
 from figureground.errors import FiguregroundError
 from figureground.images import read_levels
 from figureground.preprocessing import Preprocessing
@@ -31,19 +31,23 @@ def folder(tmp_path):
 
 @pytest.fixture
 def files(tmp_path):
-    """Three photographs with masks, as pairs."""
+    """Three photographs with masks, as entries."""
     rng = np.random.default_rng(0)
-    pairs = []
+    found = []
     for name in "abc":
-        pair = Pair(name, tmp_path / f"{name}.png", tmp_path / f"{name}-mask.png")
-        Image.fromarray(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(pair.image)
-        Image.fromarray(rng.integers(0, 2, (50, 60), dtype=np.uint8)).save(pair.mask)
-        pairs.append(pair)
-    return pairs
+        entry = Entry(name, tmp_path / f"{name}.png", tmp_path / f"{name}-mask.png")
+        Image.fromarray(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(entry.image)
+        Image.fromarray(rng.integers(0, 2, (50, 60), dtype=np.uint8)).save(entry.truth)
+        found.append(entry)
+    return found
 
 
-def opened(pairs, name="mine"):
-    return FileDataset(name, "train", pairs, read_levels)
+def read_mask(path):
+    return targets_of(read_levels(path) > 0)
+
+
+def opened(files, name="mine"):
+    return SplitDataset(FileSource("folder", name, files, read_mask), "train", files)
 
 
 def entries(folder):
@@ -66,49 +70,50 @@ def test_samples_are_those_of_the_source_at_the_networks_size(files, folder):
         assert sample.name == expected.name
         assert sample.image.shape == (32, 40, 3)
         assert np.array_equal(sample.image, SMALL.resize_image(expected.image))
-        assert np.array_equal(sample.labels, SMALL.resize_target(expected.labels))
+        assert np.array_equal(sample.targets["figure"], SMALL.resize_target(expected.targets["figure"]))
+        assert list(sample.targets) == ["figure"]
 
 
 def test_the_second_time_the_source_is_not_read(files, folder, monkeypatch):
     first = cached(opened(files), SMALL, folder)
-    monkeypatch.setattr(FileDataset, "__getitem__", refuse)
+    monkeypatch.setattr(SplitDataset, "__getitem__", refuse)
     again = cached(opened(files), SMALL, folder)
     assert isinstance(again, CachedDataset)
     assert again.fingerprint() == first.fingerprint()
     for index in range(3):
         assert np.array_equal(first[index].image, again[index].image)
-        assert np.array_equal(first[index].labels, again[index].labels)
+        assert np.array_equal(first[index].mask, again[index].mask)
 
 
-def _nothing(pairs):
-    return opened(pairs), SMALL
+def _nothing(files):
+    return opened(files), SMALL
 
 
-def _touched_image(pairs):
-    os.utime(pairs[1].image, (1, 1))
-    return opened(pairs), SMALL
+def _touched_image(files):
+    os.utime(files[1].image, (1, 1))
+    return opened(files), SMALL
 
 
-def _touched_mask(pairs):
-    os.utime(pairs[2].mask, (1, 1))
-    return opened(pairs), SMALL
+def _touched_mask(files):
+    os.utime(files[2].truth, (1, 1))
+    return opened(files), SMALL
 
 
-def _rewritten(pairs):
-    Image.new("RGB", (60, 50), (1, 2, 3)).save(pairs[0].image)
-    return opened(pairs), SMALL
+def _rewritten(files):
+    Image.new("RGB", (60, 50), (1, 2, 3)).save(files[0].image)
+    return opened(files), SMALL
 
 
-def _fewer(pairs):
-    return opened(pairs[:2]), SMALL
+def _fewer(files):
+    return opened(files[:2]), SMALL
 
 
-def _other_size(pairs):
-    return opened(pairs), Preprocessing((40, 32))
+def _other_size(files):
+    return opened(files), Preprocessing((40, 32))
 
 
-def _other_mean(pairs):
-    return opened(pairs), Preprocessing((32, 40), mean=(0.1, 0.2, 0.3))
+def _other_mean(files):
+    return opened(files), Preprocessing((32, 40), mean=(0.1, 0.2, 0.3))
 
 
 @pytest.mark.parametrize(
@@ -129,14 +134,14 @@ def test_an_entry_is_made_anew_when_something_changed(files, folder, change, cou
 FILL = """
 import sys, time
 from pathlib import Path
-from figureground.data import open_dataset
+from figureground.data import cache, open_dataset
 from figureground.data.cache import cached
 from figureground.data.sources.synthetic import Synthetic
 from figureground.preprocessing import Preprocessing
 
 reads = []
-draw = Synthetic.__getitem__
-Synthetic.__getitem__ = lambda self, index: (reads.append(index), time.sleep(0.01), draw(self, index))[-1]
+draw = Synthetic.read
+Synthetic.read = lambda self, entry: (reads.append(entry), time.sleep(0.01), draw(self, entry))[-1]
 folder, ready, go = map(Path, sys.argv[1:])
 ready.touch()
 while not go.exists():
@@ -165,7 +170,7 @@ def test_two_processes_at_once_make_one_entry(tmp_path, folder):
     assert sorted(int(words[1]) for words in said) == [0, 16]  # one filled it, the other waited
     assert [int(words[2]) for words in said] == [total] * 2
     (entry,) = entries(folder)
-    assert sorted(os.listdir(folder / entry)) == ["entry.json", "images.npy", "labels.npy"]
+    assert sorted(os.listdir(folder / entry)) == ["entry.json", "pixels"]
 
 
 def test_the_least_recently_used_entry_goes(files, folder):
@@ -195,10 +200,10 @@ def test_an_entry_beyond_the_limit_is_not_made(files, folder, caplog):
 
 
 def test_a_full_disk_is_a_warning(files, folder, monkeypatch, caplog):
-    def full(*_, **__):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np.lib.format, "open_memmap", full)
+    monkeypatch.setattr(cache, "_write", full)
     source = opened(files)
     with caplog.at_level(logging.WARNING):
         assert cached(source, SMALL, folder) is source
@@ -226,8 +231,8 @@ def test_a_broken_sample_leaves_no_entry(files, folder):
 
 
 def test_broken_samples_are_counted(files, folder):
-    for pair in files[:2]:
-        pair.image.write_bytes(b"")
+    for entry in files[:2]:
+        entry.image.write_bytes(b"")
     with pytest.raises(FiguregroundError, match=r"2 of 3 samples cannot be read: .*a\.png.*b\.png"):
         cached(opened(files), SMALL, folder)
 
@@ -259,7 +264,7 @@ def test_a_pickle_holds_no_pixels(files, folder):
     copy = pickle.loads(content)
     assert copy[1].name == "b"
     assert np.array_equal(copy[1].image, before.image)
-    assert np.array_equal(copy[1].labels, before.labels)
+    assert np.array_equal(copy[1].mask, before.mask)
 
 
 def test_what_is_open_outlives_its_entry(files, folder):
@@ -280,10 +285,10 @@ def test_old_entries_make_room_on_a_disk_that_is_nearly_full(files, folder, monk
 def test_a_folder_of_the_users_own_is_no_entry(files, folder):
     own = folder / "arrays"
     own.mkdir(parents=True)
-    (own / "images.npy").write_bytes(b"theirs")
+    (own / "pixels").write_bytes(b"theirs")
     cached(opened(files), SMALL, folder, limit=3 * PIXELS * 4)
     assert clear_cache(folder)[0] == 1
-    assert (own / "images.npy").read_bytes() == b"theirs"
+    assert (own / "pixels").read_bytes() == b"theirs"
 
 
 def test_waiting_for_another_process_is_said(files, folder, caplog):
@@ -302,3 +307,126 @@ def test_waiting_for_another_process_is_said(files, folder, caplog):
         assert isinstance(cached(opened(files), SMALL, folder), CachedDataset)
     other.join()
     assert "waiting for another process that fills the cache" in caplog.text
+
+
+def flip(path, place):
+    with path.open("r+b") as file:
+        file.seek(place)
+        (value,) = file.read(1)
+        file.seek(place)
+        file.write(bytes([value ^ 1]))
+
+
+@pytest.mark.parametrize("place", [0, 3 * PIXELS - 1, 3 * PIXELS, 4 * PIXELS - 1])
+@pytest.mark.parametrize("index", [0, 2])
+def test_a_flipped_bit_is_noticed_and_the_sample_read_anew(files, folder, caplog, index, place):
+    source = opened(files)
+    entry = folder / cached(source, SMALL, folder).fingerprint()
+    flip(entry / "pixels", index * 4 * PIXELS + place)
+    dataset = cached(opened(files), SMALL, folder)
+    assert isinstance(dataset, CachedDataset)
+    with caplog.at_level(logging.WARNING):
+        for each in range(3):
+            sample, expected = dataset[each], source[each]
+            assert np.array_equal(sample.image, SMALL.resize_image(expected.image))
+            assert np.array_equal(sample.targets["figure"], SMALL.resize_target(expected.targets["figure"]))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the cache entry {entry} is damaged; {'abc'[index]} is read anew"
+    ]
+    caplog.clear()
+    again = cached(opened(files), SMALL, folder)  # it was given up, and is made anew
+    with caplog.at_level(logging.WARNING):
+        assert np.array_equal(again[index].image, SMALL.resize_image(source[index].image))
+    assert caplog.text == ""
+    assert entries(folder) == [entry.name]
+
+
+def test_what_is_damaged_stays_in_reach_of_clearing(files, folder):
+    entry = folder / cached(opened(files), SMALL, folder).fingerprint()
+    flip(entry / "pixels", 0)
+    _ = cached(opened(files), SMALL, folder)[0]
+    clear_cache(folder)
+    assert entries(folder) == []
+
+
+def test_a_sample_is_checked_in_a_copy_too(files, folder, caplog):
+    """As in a worker process."""
+    dataset = cached(opened(files), SMALL, folder)
+    flip(folder / dataset.fingerprint() / "pixels", 5)
+    copy = pickle.loads(pickle.dumps(dataset))
+    with caplog.at_level(logging.WARNING):
+        assert np.array_equal(copy[0].image, SMALL.resize_image(opened(files)[0].image))
+    assert "is damaged; a is read anew" in caplog.text
+
+
+def test_a_sample_that_is_damaged_in_cache_and_source_is_an_error(files, folder):
+    dataset = cached(opened(files), SMALL, folder)
+    flip(folder / dataset.fingerprint() / "pixels", 0)
+    files[0].image.write_bytes(b"")
+    with pytest.raises(FiguregroundError, match=r"a\.png is empty"):
+        _ = dataset[0]
+
+
+@pytest.mark.parametrize("left", [0, 1, 3 * 4 * PIXELS - 1])
+@pytest.mark.parametrize("name", ["pixels", "entry.json"])
+def test_a_truncated_file_is_rebuilt(files, folder, monkeypatch, left, name):
+    entry = folder / cached(opened(files), SMALL, folder).fingerprint()
+    content = (entry / name).read_bytes()
+    (entry / name).write_bytes(content[: min(left, len(content) - 1)])
+    dataset = cached(opened(files), SMALL, folder)
+    assert (entry / name).read_bytes() == content
+    monkeypatch.setattr(SplitDataset, "__getitem__", refuse)
+    for index, file in enumerate(files):
+        with Image.open(file.image) as picture:
+            assert np.array_equal(dataset[index].image, SMALL.resize_image(np.asarray(picture)))
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"samples": []}', '{"samples": [[0, 1]]}', '{"samples": 3}'])
+def test_a_description_of_another_shape_is_rebuilt(files, folder, content):
+    entry = folder / cached(opened(files), SMALL, folder).fingerprint()
+    (entry / "entry.json").write_text(content)
+    assert len(cached(opened(files), SMALL, folder)) == 3
+    assert (entry / "entry.json").read_text() != content
+
+
+class Weighted:
+    """Samples with soft figures, every other one with a weight."""
+
+    name, kind, split, foreground = "weighted", "folder", "train", "ignore"
+    names = tuple("abcd")
+    metadata = ({},) * 4
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        image, figure = (rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((50, 60, 3), (50, 60)))
+        weight = {"weight": rng.choice(np.array([0, 255], np.uint8), (50, 60))} if index % 2 else {}
+        return Sample(self.names[index], image, {"figure": figure} | weight)
+
+    def fingerprint(self):
+        return "fixed"
+
+
+def test_targets_come_back_whether_they_have_a_weight_or_not(folder):
+    source = Weighted()
+    for dataset in (cached(source, SMALL, folder), cached(source, SMALL, folder)):
+        assert isinstance(dataset, CachedDataset)
+        for index in range(4):
+            expected, sample = source[index], dataset[index]
+            assert list(sample.targets) == list(expected.targets)
+            assert np.array_equal(sample.image, SMALL.resize_image(expected.image))
+            for name, target in expected.targets.items():
+                assert sample.targets[name].dtype == np.uint8
+                assert np.array_equal(sample.targets[name], SMALL.resize_target(target))
+    (entry,) = entries(folder)
+    assert (folder / entry / "pixels").stat().st_size == (4 * 4 + 2) * PIXELS
+
+
+def test_a_weight_that_does_not_fit_makes_no_entry(folder, caplog):
+    source = Weighted()
+    with caplog.at_level(logging.WARNING):
+        assert cached(source, SMALL, folder, limit=4 * 4 * PIXELS) is source
+    assert "weighted (train) needs more cache" in caplog.text
+    assert [path.name for path in folder.iterdir()] == ["lock"]

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from figureground.data.dataset import Sample
+from figureground.data.dataset import FIGURE, Sample
 from figureground.data.negatives import DRAWN, negative
-from figureground.labels import FIGURE
+
+from .label_maps import targets
 
 SIZE = (64, 96)
 
@@ -14,9 +15,9 @@ def red_figure_on_blue(rng):
     image[..., 2] = rng.integers(100, 256, (50, 70))
     labels = np.zeros((50, 70), np.uint8)
     top, left = rng.integers(0, 20, 2)
-    labels[top : top + 30, left : left + 30] = FIGURE
-    image[labels == FIGURE] = 255, 0, 0
-    return Sample("red", image, labels)
+    labels[top : top + 30, left : left + 30] = 1
+    image[labels == 1] = 255, 0, 0
+    return Sample("red", image, targets(labels))
 
 
 def negatives_of(draw, n):
@@ -35,10 +36,18 @@ def test_they_hold_background_only():
 
 
 def test_photos_without_any_background_give_grey():
-    full = Sample("full", np.full((50, 70, 3), 255, np.uint8), np.full((50, 70), FIGURE, np.uint8))
+    full = Sample("full", np.full((50, 70, 3), 255, np.uint8), targets(np.ones((50, 70))))
     grey = [picture for picture in negatives_of(lambda: full, 20) if (picture == 128).all()]
     assert len(grey) > 10
     assert not any((picture == 255).all() for picture in negatives_of(lambda: full, 20))
+
+
+def test_what_is_left_out_is_no_background():
+    """Half of the photo is figure, the other half does not count."""
+    halves = targets(np.full((50, 70), 255))
+    halves[FIGURE][:25] = 255
+    photo = Sample("border", np.full((50, 70, 3), 255, np.uint8), halves)
+    assert not any((picture == 255).all() for picture in negatives_of(lambda: photo, 20))
 
 
 def test_the_generator_decides():

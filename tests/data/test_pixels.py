@@ -59,7 +59,7 @@ def test_warps_equal_those_of_albumentations(angle, border_mode):
     expected = warp_affine(image, square, cv2.INTER_LINEAR, **settings)
     assert np.array_equal(pixels.warped(image, matrix, border_mode), expected)
     expected = warp_affine(labels, square, cv2.INTER_NEAREST, **settings)
-    assert np.array_equal(pixels.warped_labels(labels, matrix, border_mode), expected)
+    assert np.array_equal(pixels.warped_targets(labels, matrix, border_mode), expected)
 
 
 def test_known_answers():
@@ -85,7 +85,7 @@ def test_images_a_pixel_wide(shape):
         assert getattr(pixels, step)(image, 0.9).shape == image.shape
     matrix = cv2.getRotationMatrix2D(((shape[1] - 1) / 2, (shape[0] - 1) / 2), 0.0, 1.0)
     assert np.array_equal(pixels.warped(image, matrix, cv2.BORDER_CONSTANT), image)
-    assert np.array_equal(pixels.warped_labels(image[..., 0], matrix, cv2.BORDER_CONSTANT), image[..., 0])
+    assert np.array_equal(pixels.warped_targets(image[..., 0], matrix, cv2.BORDER_CONSTANT), image[..., 0])
 
 
 def test_an_image_that_may_not_be_written_is_read():

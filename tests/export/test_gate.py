@@ -6,6 +6,7 @@ import pytest
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PreprocessingConfig
 from figureground.data import Sample
+from figureground.data.dataset import targets_of
 from figureground.export.gate import Comparison, compare_engines, table, to_json, worst_change
 from figureground.prediction import Member
 
@@ -31,10 +32,10 @@ class ThreeImages:
         return 3
 
     def __getitem__(self, index):
-        grey, labels = np.zeros((2, 32, 32), np.uint8)
+        grey, mask = np.zeros((32, 32), np.uint8), np.zeros((32, 32), bool)
         rows, level = ((16, 130), (32, 255), (8, 130))[index]
-        grey[:rows], labels[:rows] = level, 1
-        return Sample(self.names[index], np.repeat(grey[..., None], 3, axis=2), labels)
+        grey[:rows], mask[:rows] = level, True
+        return Sample(self.names[index], np.repeat(grey[..., None], 3, axis=2), targets_of(mask))
 
     def fingerprint(self):
         return "three"

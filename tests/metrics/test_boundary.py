@@ -115,11 +115,11 @@ def test_one_empty_is_the_worst(swapped):
 @pytest.mark.parametrize(("columns", "farthest"), [(4, 0), (5, 0), (6, 0), (8, 2), (2, 2)])
 def test_a_boundary_inside_the_left_out_border_costs_nothing(columns, farthest):
     """Four columns of figure, two that are left out; beyond them the distance is that from the border's edge."""
-    labels = np.zeros((10, 10), np.uint8)
-    labels[:, :4], labels[:, 4:6] = 1, 255
+    figure, kept = np.zeros((10, 10), bool), np.ones((10, 10), bool)
+    figure[:, :4], kept[:, 4:6] = True, False
     prediction = np.zeros((10, 10), bool)
     prediction[:, :columns] = True
-    truth = complete_truth(prediction, labels)
+    truth = complete_truth(prediction, figure, kept)
     assert max(map(max, boundary_distances(prediction, truth))) == farthest
     assert (boundary_iou(*band_counts(prediction, truth, 1)) == 1) == (farthest == 0)
 

@@ -10,7 +10,13 @@ from torchmetrics.functional.classification import (
 
 from figureground.metrics import THRESHOLDS, counts, counts_by_threshold, dice, dice_score, iou, precision, recall
 
-# prediction, labels, (tp, fp, fn), Dice, IoU
+
+def truth_of(labels):
+    """From a label map of 0, 1 and 255, which is left out: what is figure, and what counts."""
+    return labels == 1, labels != 255
+
+
+# prediction, labels (255 is left out), (tp, fp, fn), Dice, IoU
 TABLE = [
     ([[1, 1], [0, 0]], [[1, 1], [0, 0]], (2, 0, 0), 1, 1),
     ([[1, 1], [0, 0]], [[1, 0], [1, 0]], (1, 1, 1), 1 / 2, 1 / 3),
@@ -29,7 +35,8 @@ TABLE = [
 @pytest.mark.parametrize("as_tensor", [np.asarray, torch.as_tensor])
 @pytest.mark.parametrize(("prediction", "labels", "numbers", "expected_dice", "expected_iou"), TABLE)
 def test_known_answers(as_tensor, prediction, labels, numbers, expected_dice, expected_iou):
-    found = counts(as_tensor(np.array([prediction], bool)), as_tensor(np.array([labels], np.uint8)))
+    truth, kept = truth_of(np.array([labels], np.uint8))
+    found = counts(as_tensor(np.array([prediction], bool)), as_tensor(truth), as_tensor(kept))
     assert tuple(int(number[0]) for number in found) == numbers
     assert dice(*found) == pytest.approx([expected_dice])
     assert iou(*found) == pytest.approx([expected_iou])
@@ -54,7 +61,7 @@ def test_precision_and_recall_by_hand(numbers, expected_precision, expected_reca
 def test_each_image_is_counted_by_itself():
     predictions = np.array([row[0] for row in TABLE], bool)
     labels = np.array([row[1] for row in TABLE], np.uint8)
-    found = counts(predictions, labels)
+    found = counts(predictions, *truth_of(labels))
     assert [tuple(map(int, row)) for row in zip(*found, strict=True)] == [row[2] for row in TABLE]
     assert dice(*found) == pytest.approx([row[3] for row in TABLE])
     assert iou(*found) == pytest.approx([row[4] for row in TABLE])
@@ -63,35 +70,37 @@ def test_each_image_is_counted_by_itself():
 def _random_masks():
     rng = np.random.default_rng(7)
     density = rng.uniform(0.05, 0.95, (20, 1, 1))
-    return rng.random((20, 17, 23)) < density, (rng.random((20, 17, 23)) < rng.permutation(density)).astype(np.uint8)
+    return rng.random((20, 17, 23)) < density, rng.random((20, 17, 23)) < rng.permutation(density)
 
 
 def test_numpy_and_torch_give_the_same():
-    prediction, labels = _random_masks()
-    labels[:, :3] = 255
-    with_numpy = counts(prediction, labels)
-    with_torch = counts(torch.as_tensor(prediction), torch.as_tensor(labels))
+    prediction, truth = _random_masks()
+    kept = np.ones(truth.shape, bool)
+    kept[:, :3] = False
+    with_numpy = counts(prediction, truth, kept)
+    with_torch = counts(*map(torch.as_tensor, (prediction, truth, kept)))
     for ours, theirs in zip(with_numpy, with_torch, strict=True):
         assert ours.tolist() == theirs.tolist()
     assert dice(*with_numpy).tolist() == dice(*with_torch).tolist()
 
 
 def test_what_is_left_out_counts_nowhere():
-    prediction, labels = _random_masks()
-    left_out = np.zeros(labels.shape, bool)
-    left_out[:, :3] = True
-    kept = counts(prediction[:, 3:], labels[:, 3:])
-    ignored = counts(prediction, np.where(left_out, np.uint8(255), labels))
-    flipped = counts(prediction ^ left_out, np.where(left_out, np.uint8(255), labels))
-    for a, b, c in zip(kept, ignored, flipped, strict=True):
-        assert a.tolist() == b.tolist() == c.tolist()
+    prediction, truth = _random_masks()
+    kept = np.ones(truth.shape, bool)
+    kept[:, :3] = False
+    alone = counts(prediction[:, 3:], truth[:, 3:])
+    ignored = counts(prediction, truth, kept)
+    flipped = counts(prediction ^ ~kept, truth, kept)
+    other_truth = counts(prediction, truth ^ ~kept, kept)
+    for a, b, c, d in zip(alone, ignored, flipped, other_truth, strict=True):
+        assert a.tolist() == b.tolist() == c.tolist() == d.tolist()
 
 
 def test_agreement_with_torchmetrics():
-    prediction, labels = _random_masks()
-    found = counts(prediction, labels)
-    for index in range(len(labels)):
-        pair = torch.as_tensor(prediction[index]).int(), torch.as_tensor(labels[index]).int()
+    prediction, truth = _random_masks()
+    found = counts(prediction, truth)
+    for index in range(len(truth)):
+        pair = torch.as_tensor(prediction[index]).int(), torch.as_tensor(truth[index]).int()
         assert dice(*found)[index] == pytest.approx(binary_f1_score(*pair).item(), abs=1e-6)
         assert iou(*found)[index] == pytest.approx(binary_jaccard_index(*pair).item(), abs=1e-6)
         assert precision(*found)[index] == pytest.approx(binary_precision(*pair).item(), abs=1e-6)
@@ -140,7 +149,9 @@ def test_counts_by_threshold_are_those_of_each_mask():
     probability[0, :19] = THRESHOLDS  # a probability that equals the threshold is not above it
     probability[1, 0], probability[1, 1] = 0, 1
     labels = rng.choice(np.array([0, 1, 255], np.uint8), (30, 40))
-    found = counts_by_threshold(probability, labels)
-    for index, threshold in enumerate(THRESHOLDS):
-        expected = counts(probability > np.float32(threshold), labels)
-        assert tuple(pixels[index] for pixels in found) == tuple(expected)
+    truth, kept = truth_of(labels)
+    for given in ((truth,), (truth, kept)):
+        found = counts_by_threshold(probability, *given)
+        for index, threshold in enumerate(THRESHOLDS):
+            expected = counts(probability > np.float32(threshold), *given)
+            assert tuple(pixels[index] for pixels in found) == tuple(expected)

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from figureground.data.sources.synthetic import Synthetic
+from figureground.data import open_dataset
 from figureground.images import read_image, read_levels
 from figureground.models import create_model
 from figureground.preprocessing import Preprocessing
 
+DRAWN = "synthetic:n=20,size=64"
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -28,7 +29,7 @@ def root(tmp_path_factory):
     images, trimaps = root / "dataset" / "images", root / "dataset" / "annotations" / "trimaps"
     images.mkdir(parents=True)
     trimaps.mkdir(parents=True)
-    samples = Synthetic("train", n=20, size=64)
+    samples = open_dataset(DRAWN, "train")
     lists = {"trainval": range(4), "test": range(12, 15)}
     for name, indices in lists.items():
         (trimaps.parent / f"{name}.txt").write_text("".join(f"cat_{index} 1 1 1\n" for index in indices))
@@ -143,7 +144,7 @@ def test_inference(root, trained, evaluated, tmp_path):
     dice = []
     for index in (12, 13, 14):
         mask = read_levels(tmp_path / f"cat_{index}_mask.png")
-        truth = Synthetic("train", n=20, size=64)[index]
+        truth = open_dataset(DRAWN, "train")[index]
         assert set(np.unique(mask)) == {0, 255}
         dice.append(2 * np.sum((mask == 255) & truth.mask) / (np.sum(mask == 255) + np.sum(truth.mask)))
     printed = float(re.search(r"test Dice (0\.\d{4})", evaluated["resnet"])[1])

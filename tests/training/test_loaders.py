@@ -6,8 +6,7 @@ import torch
 
 from figureground.config import TrainConfig, merge, parse
 from figureground.data import open_dataset
-from figureground.data.dataset import Sample
-from figureground.labels import SOFT_FIGURE, soft_labels
+from figureground.data.dataset import FIGURE, FULL, WEIGHT, Sample, targets_of
 from figureground.preprocessing import Preprocessing
 from figureground.training.loaders import Collate, TrainingImages
 
@@ -27,7 +26,7 @@ def test_nothing_is_changed_by_default():
     found, dataset = images()
     for index in range(N):
         np.testing.assert_array_equal(found[0, index].image, dataset[index].image)
-        np.testing.assert_array_equal(found[0, index].labels, soft_labels(dataset[index].labels))
+        np.testing.assert_array_equal(found[0, index].targets[FIGURE], dataset[index].mask * FULL)
 
 
 def changed(found, dataset, epoch=0):
@@ -37,7 +36,7 @@ def changed(found, dataset, epoch=0):
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_negatives_take_the_place_of_a_share(share):
     found, dataset = images(negatives=share)
-    without = [index for index in range(N) if not (found[0, index].labels == SOFT_FIGURE).any()]
+    without = [index for index in range(N) if not found[0, index].mask.any()]
     assert len(without) / N == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / N))
     assert without == changed(found, dataset)
 
@@ -48,9 +47,9 @@ def test_figures_are_pasted_onto_a_share(share):
     pasted = changed(found, dataset)
     assert len(pasted) / N == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / N))
     for index in pasted:
-        before, after = dataset[index].mask, found[0, index].labels == SOFT_FIGURE
+        before, after = dataset[index].mask, found[0, index].mask
         assert (after | ~before).all()  # the figure that was there still counts as figure
-        assert found[0, index].labels.any()
+        assert after.any()
 
 
 def test_epoch_and_index_decide():
@@ -61,29 +60,40 @@ def test_epoch_and_index_decide():
     assert changed(found, dataset, epoch=1) != changed(found, dataset, epoch=2)
 
 
-def samples(n=3, height=5, width=7):
+def samples(n=3, height=5, width=7, without_border=()):
     rng = np.random.default_rng(0)
     for index in range(n):
         image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         labels = rng.choice(np.array([0, 1, 255], np.uint8), (height, width))
         image.setflags(write=False)  # as those of the cache
-        yield Sample(f"{index}", image, labels)
+        kept = None if index in without_border else labels != 255
+        yield Sample(f"{index}", image, targets_of(labels == 1, kept))
 
 
 @pytest.mark.parametrize("preprocessing", [Preprocessing(), IMAGENET])
 @pytest.mark.parametrize("n", [1, 3])
 def test_batches_are_normalised_as_in_prediction(preprocessing, n):
     given = list(samples(n))
-    images, labels = Collate(preprocessing)(given)
+    batch = Collate(preprocessing)(given)
+    images = batch["image"]
+    assert list(batch) == ["image", FIGURE, WEIGHT]
     assert (images.shape, images.dtype) == ((n, 3, 5, 7), torch.float32)
     assert images.is_contiguous(memory_format=torch.channels_last)
     expected = preprocessing.normalise(np.stack([sample.image for sample in given]))
     assert np.array_equal(images.numpy(), expected)
-    assert torch.equal(labels, torch.from_numpy(np.stack([sample.labels for sample in given])))
+    for name in (FIGURE, WEIGHT):
+        assert torch.equal(batch[name], torch.from_numpy(np.stack([sample.targets[name] for sample in given])))
+
+
+def test_a_batch_has_a_weight_where_any_of_its_samples_has_one():
+    some = Collate(IMAGENET)(list(samples(without_border=[1])))
+    assert (some[WEIGHT][1] == FULL).all()
+    assert (some[WEIGHT][[0, 2]] == 0).any(-1).any(-1).all()
+    assert list(Collate(IMAGENET)(list(samples(without_border=[0, 1, 2])))) == ["image", FIGURE]
 
 
 def test_black_and_white_become_minus_one_and_one():
     image = np.zeros((1, 2, 3), np.uint8)
     image[0, 1] = 255
-    images, _ = Collate(Preprocessing())([Sample("a", image, image[..., 0])])
-    assert images.flatten().tolist() == [-1, 1] * 3
+    batch = Collate(Preprocessing())([Sample("a", image, {FIGURE: image[..., 0]})])
+    assert batch["image"].flatten().tolist() == [-1, 1] * 3

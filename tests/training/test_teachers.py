@@ -1,5 +1,6 @@
 """What other models see becomes a part of the truth."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from figureground.bundle import read_tensors
 from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig
 from figureground.data import open_dataset
-from figureground.data.dataset import Sample
+from figureground.data.cache import cached
+from figureground.data.dataset import FULL, Sample, targets_of
 from figureground.errors import FiguregroundError
-from figureground.labels import LEFT_OUT, SOFT_FIGURE, hard_labels
 from figureground.prediction import Views, load
+from figureground.preprocessing import Preprocessing
 from figureground.training import resume, train
 from figureground.training import run as run_file
 from figureground.training.teachers import Taught
@@ -36,7 +38,8 @@ class WithABorder:
 
     def __init__(self):
         self._dataset = open_dataset("synthetic:n=10,size=40", "train")
-        self.name, self.split = self._dataset.name, self._dataset.split
+        self.name, self.split, self.kind = self._dataset.name, self._dataset.split, self._dataset.kind
+        self.metadata = self._dataset.metadata
         self.foreground, self.names = "ignore", self._dataset.names
         self.fingerprint = self._dataset.fingerprint
 
@@ -45,9 +48,9 @@ class WithABorder:
 
     def __getitem__(self, index):
         sample = self._dataset[index]
-        labels = sample.labels.copy()
-        labels[0] = LEFT_OUT
-        return Sample(sample.name, sample.image, labels)
+        kept = np.ones(sample.mask.shape, bool)
+        kept[0] = False
+        return Sample(sample.name, sample.image, targets_of(sample.mask, kept))
 
 
 def test_a_teacher_that_is_no_model_is_named_before_any_image_is_read(tmp_path, monkeypatch):
@@ -58,26 +61,27 @@ def test_a_teacher_that_is_no_model_is_named_before_any_image_is_read(tmp_path, 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_the_labels_are_the_mean_of_truth_and_teacher(teacher, share):
+def test_the_figure_is_the_mean_of_truth_and_teacher(teacher, share):
     dataset = WithABorder()
     seen = load(teacher, views=Views(flip=True)).predict(dataset[3].image).probability
     found = Taught(dataset, [str(teacher)], share)[3]
-    assert (found.labels[0] == LEFT_OUT).all()
+    figure = found.targets["figure"]
+    np.testing.assert_array_equal(found.kept, dataset[3].kept)
     mean = (1 - share) * dataset[3].mask[1:] + share * seen[1:]
-    np.testing.assert_allclose(found.labels[1:] / SOFT_FIGURE, mean, atol=0.5 / SOFT_FIGURE + 1e-6)
+    np.testing.assert_allclose(figure[1:] / FULL, mean, atol=0.5 / FULL + 1e-6)
     np.testing.assert_array_equal(found.image, dataset[3].image)
     if share < 0.5:
-        np.testing.assert_array_equal(hard_labels(found.labels), dataset[3].labels)  # the mask decides
+        np.testing.assert_array_equal(found.mask, dataset[3].mask)  # the mask decides
     else:
-        assert len(np.unique(found.labels)) > 10
+        assert len(np.unique(figure)) > 10
 
 
 def test_several_teachers_are_averaged(teacher, tmp_path):
     other = train(replace(TINY, epochs=1, seed=1), tmp_path / "other").folder
     dataset = open_dataset("synthetic:n=10,size=40", "train")
     seen = load(teacher, other, views=Views(flip=True)).predict(dataset[0].image).probability
-    found = Taught(dataset, [str(teacher), str(other)], 1.0)[0].labels
-    np.testing.assert_allclose(found / SOFT_FIGURE, seen, atol=0.5 / SOFT_FIGURE + 1e-6)
+    found = Taught(dataset, [str(teacher), str(other)], 1.0)[0].targets["figure"]
+    np.testing.assert_allclose(found / FULL, seen, atol=0.5 / FULL + 1e-6)
 
 
 def test_the_fingerprint_changes_with_data_teacher_and_share(teacher, tmp_path):
@@ -121,3 +125,10 @@ def test_a_teacher_that_is_not_there_leaves_no_run(tmp_path):
 def test_a_share_out_of_range_is_refused():
     with pytest.raises(FiguregroundError, match=r"teacher_share is 1.5; expected 0 to 1"):
         replace(TINY, teacher_share=1.5)
+
+
+def test_what_is_cached_of_a_taught_dataset_can_be_sent_to_a_worker_process(teacher, tmp_path):
+    """Where processes are not forked, as on Windows and macOS, it is pickled."""
+    dataset = Taught(open_dataset("synthetic:n=10,size=32", "train"), [str(teacher)], 0.4)
+    kept = cached(dataset, Preprocessing((32, 32)), tmp_path)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(kept))[0].image, kept[0].image)

@@ -286,8 +286,8 @@ def test_smaller_images_first(tmp_path):
     sizes = []
     for epoch in range(3):
         loader.sampler.set_epoch(epoch)
-        sizes.append(next(iter(loader))[0].shape[-1])
-    assert (sizes, next(iter(valid))[0].shape[-1]) == ([32, 48, 64], 64)
+        sizes.append(next(iter(loader))["image"].shape[-1])
+    assert (sizes, next(iter(valid))["image"].shape[-1]) == ([32, 48, 64], 64)
 
 
 def test_batches_do_not_depend_on_workers():
@@ -298,10 +298,11 @@ def test_batches_do_not_depend_on_workers():
     for epoch in range(2):
         for loader in (alone, helped):
             loader.sampler.set_epoch(epoch)
-        for (images, labels), (same_images, same_labels) in zip(alone, helped, strict=True):
-            assert torch.equal(images, same_images)
-            assert torch.equal(labels, same_labels)
-            assert images.is_contiguous(memory_format=torch.channels_last)
+        for batch, same in zip(alone, helped, strict=True):
+            assert set(batch) == set(same) == {"image", "figure"}
+            for name, tensor in batch.items():
+                assert torch.equal(tensor, same[name])
+            assert batch["image"].is_contiguous(memory_format=torch.channels_last)
         workers.append(helped._iterator._workers[0].pid)
     assert workers[0] == workers[1]
 
@@ -349,7 +350,7 @@ def test_a_broken_image_in_a_worker_process_is_one_line(tmp_path):
         Image.fromarray(mask).convert("RGB").save(tmp_path / "images" / f"{index}.png")
         Image.fromarray(mask).save(tmp_path / "masks" / f"{index}.png")
     data = DataConfig(str(tmp_path), cache="off")
-    broken = open_dataset(str(tmp_path), "train").names[3]
+    broken = open_dataset(data, "train").names[3]
     (tmp_path / "images" / f"{broken}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(FiguregroundError) as caught:
         train(replace(TINY, data=data, workers=1), tmp_path / "run")

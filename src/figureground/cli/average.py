@@ -29,15 +29,16 @@ def average(
     as that of a training is.
     """
     with needs("train"):
+        from figureground.data import open_dataset
         from figureground.evaluation import average as average_models
-        from figureground.evaluation import open_split, require_alike, score_run
+        from figureground.evaluation import require_alike, score_run
         from figureground.runs import CONFIG, followed, free_folder, link_latest
 
         models = [str(followed(model)) for model in models]  # ``latest`` is the new run in the end
         require_alike(models)  # before the data are looked at, which may not be the user's mistake
         run = next((Path(model) for model in models if (Path(model) / CONFIG).is_file()), Path(models[0]))
         source = data_of(run, data, foreground, mask_threshold)
-        open_split(source, "test")  # before minutes are spent
+        open_dataset(source, "test")  # before minutes are spent
         folder = output / name if name else free_folder(output, "average")
         progress = sys.stderr.isatty()
         taken = average_models(models, folder, source, choose=not all_of_them, progress=progress)

@@ -50,9 +50,7 @@ def calibrate(
                 f"{model} comes with the package and stays as it is; copy {bundle} and name the copy"
             )
         source = data_of(model, data, foreground, mask_threshold)
-        dataset = open_dataset(
-            source.source, "valid", foreground=source.foreground, mask_threshold=source.mask_threshold
-        )
+        dataset = open_dataset(source, "valid")
         progress = sys.stderr.isatty()
         fit = fit_on_valid(
             open_member(bundle), dataset, target=target, post_processing=post_processing, progress=progress

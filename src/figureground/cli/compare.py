@@ -41,12 +41,13 @@ def compare(
     """
     refuse_existing(json_file, overwrite)
     with needs("train"):
+        from figureground.config import DataConfig
         from figureground.data import open_dataset
         from figureground.evaluation import compare as compare_evaluations
         from figureground.evaluation import (
             evaluate,
             groups_of,
-            known_metadata,
+            metadata_of,
             read_metadata,
             require_comparable,
             write_json,
@@ -54,9 +55,10 @@ def compare(
         from figureground.prediction import load
         from figureground.runs import followed
 
+        config = DataConfig(data, foreground, mask_threshold)  # type: ignore[arg-type]
         models = [str(followed(model)) for model in models]  # ``latest`` may be another run before the end
         require_comparable(models, metric)
-        dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
+        dataset = open_dataset(config, split)  # type: ignore[arg-type]
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         progress = sys.stderr.isatty()
         segmenters = [load(model) for model in models]
@@ -65,7 +67,7 @@ def compare(
             evaluate(segmenter, dataset, batch_size=batch_size, progress=progress, native=native)
             for segmenter in segmenters
         ]
-        sliced = groups_of(evaluations[0], known_metadata(evaluations[0]) | metadata) if slices or metadata else []
+        sliced = groups_of(evaluations[0], metadata_of(dataset) | metadata) if slices or metadata else []
         comparison = compare_evaluations(evaluations, metric, native, sliced)
     typer.echo(comparison.summary())
     if json_file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,14 +26,14 @@ def oxford_pet(
 ) -> None:
     """Get the Oxford-IIIT Pet dataset, or check that a folder holds it."""
     with needs("train"):
-        from figureground.data import SPLITS
+        from figureground.config import DataConfig
         from figureground.data.sources.oxford_pet import download as fetch
         from figureground.data.sources.oxford_pet import find_root, open_oxford_pet
 
         folder = fetch(root) if download else find_root(root)
         if folder is None:
             raise FiguregroundError(f"{root} does not hold the dataset; get it there with --download")
-        sizes = {split: len(open_oxford_pet(folder, split)) for split in SPLITS}
+        sizes = Counter(entry.split for entry in open_oxford_pet(folder, DataConfig()).entries)
     typer.echo(f"{folder}: " + ", ".join(f"{size} {split}" for split, size in sizes.items()))
 
 
@@ -42,10 +43,10 @@ def clear_cache(
 ) -> None:
     """Remove the decoded images that training keeps."""
     with needs("train"):
-        from figureground.data.cache import DEFAULT_FOLDER
         from figureground.data.cache import clear_cache as clear
+        from figureground.files import CACHE_FOLDER
 
-        place = folder or DEFAULT_FOLDER
+        place = folder or CACHE_FOLDER
         entries, freed = clear(place)
     typer.echo(f"{entries} entries removed from {place}, {freed / 1e6:.0f} MB freed")
 

@@ -46,10 +46,11 @@ def evaluate(
         )
     refuse_existing(html_file and html_file.with_suffix(""), overwrite)
     with needs("train"):
+        from figureground.config import DataConfig
         from figureground.data import open_dataset
         from figureground.evaluation import evaluate as score
         from figureground.evaluation import (
-            known_metadata,
+            metadata_of,
             read_metadata,
             read_record,
             slices_of,
@@ -60,8 +61,9 @@ def evaluate(
         from figureground.prediction import load
         from figureground.runs import followed
 
+        config = DataConfig(data, foreground, mask_threshold)  # type: ignore[arg-type]
         model = str(followed(model))  # ``latest`` may be another run before the end
-        dataset = open_dataset(data, split, foreground=foreground, mask_threshold=mask_threshold)  # type: ignore[arg-type]
+        dataset = open_dataset(config, split)  # type: ignore[arg-type]
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         segmenter = load(model)
         evaluation = score(
@@ -72,7 +74,7 @@ def evaluate(
             native=native,
             per_image=csv_file,
         )
-        metadata = known_metadata(evaluation) | metadata
+        metadata = metadata_of(dataset) | metadata
         slices = slices_of(evaluation, metadata)
         typer.echo("\n".join([evaluation.summary(), *summary(slices)]))
         if csv_file:

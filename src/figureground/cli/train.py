@@ -54,7 +54,7 @@ def train(
     if pretrained:
         put(changes, "initial_weights.encoder", "imagenet")
     with needs("train"):
-        from figureground.evaluation import open_split
+        from figureground.data import open_dataset
         from figureground.runs import free_folder
         from figureground.training import resume as resume_run
         from figureground.training import train as train_run
@@ -68,7 +68,7 @@ def train(
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
         train_config = _train_config(str(config or recipe or DEFAULT_RECIPE), changes)
-        open_split(train_config.data, "test")  # before hours are spent: the best model is scored on it
+        open_dataset(train_config.data, "test")  # before hours are spent: the best model is scored on it
         folder = output / name if name else free_folder(output, train_config.model.name)
         _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), progress)
 

@@ -22,6 +22,7 @@ import albumentations
 import cv2
 
 from figureground.data import pixels
+from figureground.data.dataset import FULL, WEIGHT, Targets
 
 cv2.setNumThreads(0)  # its threads cost more than they gain on images of this size, and fight with torch's
 
@@ -46,7 +47,7 @@ class ColorJitter(albumentations.ColorJitter):  # type: ignore[misc]  # untyped 
 
 
 class Rotate(albumentations.Rotate):  # type: ignore[misc]  # untyped library
-    """Albumentations', faster, for an image and its label map; ``fill`` is black and background."""
+    """Albumentations', faster, for an image and its targets; ``fill`` is black and background."""
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """The matrix about the image's centre; there are no boxes, whose own matrix took most of the time."""
@@ -59,8 +60,8 @@ class Rotate(albumentations.Rotate):  # type: ignore[misc]  # untyped library
         return pixels.warped(img, matrix, self.border_mode)
 
     def apply_to_mask(self, mask: NDArray[np.uint8], matrix: NDArray[np.float64], **params: Any) -> NDArray[np.uint8]:
-        """The label map, by nearest pixel."""
-        return pixels.warped_labels(mask, matrix, self.border_mode)
+        """The targets, by nearest pixel."""
+        return pixels.warped_targets(mask, matrix, self.border_mode)
 
 
 def _none(size: tuple[int, int]) -> Transforms:
@@ -134,11 +135,21 @@ class Augmentation:
         self._compose = albumentations.Compose(AUGMENTATIONS[name](size))
 
     def __call__(
-        self, image: NDArray[np.uint8], labels: NDArray[np.uint8], seed: Sequence[int]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Change an image (H, W, 3) and its label map (H, W) alike; the same ``seed`` always does the same."""
+        self, image: NDArray[np.uint8], targets: Targets, seed: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.uint8]]]:
+        """Change an image (H, W, 3) and its targets (H, W) alike; the same ``seed`` always does the same."""
         rng = np.random.default_rng(seed)
         # Shared generators: ``set_random_seed`` would give every transform the same stream, so that all or none apply.
         self._compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        changed = self._compose(image=image, mask=labels)
-        return changed["image"], changed["mask"]
+        maps = [_filled_with_zeros(name, each) for name, each in targets.items()]
+        changed = self._compose(image=image, mask=maps[0] if len(maps) == 1 else np.dstack(maps))
+        mask = changed["mask"]
+        turned = [mask] if len(maps) == 1 else [np.ascontiguousarray(mask[..., place]) for place in range(len(maps))]
+        return changed["image"], {
+            name: _filled_with_zeros(name, each) for name, each in zip(targets, turned, strict=True)
+        }
+
+
+def _filled_with_zeros(name: str, target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A target as, and from, what transforms are shown: they fill with zeros, and what they fill counts in full."""
+    return FULL - target if name == WEIGHT else target

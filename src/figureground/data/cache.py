@@ -1,4 +1,4 @@
-"""Samples decoded and resized once, kept as memory-mapped arrays, so that training touches no photo file.
+"""Samples decoded and resized once, kept in a memory-mapped file, so that training touches no photo file.
 
 An entry is a folder named by a hash of the files (names, sizes, times) and the preprocessing. It is written beside its
 place and renamed into it under a lock, so several processes can share a cache; the least recently used entries go when
@@ -10,70 +10,111 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from figureground.data.dataset import Dataset, Sample, Split, list_briefly
+from figureground.data.dataset import Dataset, Sample, Split, as_cached, list_briefly
 from figureground.errors import FiguregroundError
-from figureground.labels import LEFT_OUT
+from figureground.files import CACHE_FOLDER
 from figureground.preprocessing import Preprocessing
 
-VERSION = 1  # part of every key: raise it when entries are laid out differently
-DEFAULT_FOLDER = Path.home() / ".cache" / "figureground"
+VERSION = 2  # part of every key: raise it when entries are laid out differently
 DEFAULT_LIMIT = 20 * 2**30  # bytes
+PIXELS = "pixels"
+AT_ONCE = 64  # samples that are held while an entry is written
 ENTRY = "entry.json"  # by which a folder is known to be ours
 FREE_SHARE = 0.9  # of the disk's free space that an entry may take
 log = logging.getLogger(__name__)
 
 
 class CachedDataset:
-    """The samples of a cache entry, all at the network's size; opened when first read, in every process anew."""
+    """The samples of a cache entry; opened when first read, in every process anew.
 
-    def __init__(self, entry: Path, source: Dataset) -> None:
+    A sample whose bytes are not those that were written is read from its source instead, and the entry is given up.
+    """
+
+    def __init__(self, entry: Path, source: Dataset, preprocessing: Preprocessing) -> None:
         self.name = source.name
+        self.kind = source.kind
         self.split: Split = source.split
         self.foreground = source.foreground
         self.names: Sequence[str] = source.names
-        self._fingerprint = entry.name
-        self._files = entry / "images.npy", entry / "labels.npy"
-        self._arrays: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self.metadata: Sequence[Mapping[str, str]] = source.metadata
+        self._entry = entry
+        self._source = source
+        self._preprocessing = preprocessing
+        self._records: list[Record] = [Record(*record) for record in json.loads((entry / ENTRY).read_text())["samples"]]
+        self._pixels: NDArray[np.uint8] | None = None
+        self._checked = np.zeros(len(source), bool)
         self._open()  # before another process can evict the entry
 
-    def _open(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        if self._arrays is None:
-            images, labels = (np.asarray(np.load(path, mmap_mode="r")) for path in self._files)
-            self._arrays = images, labels
-        return self._arrays
+    def _open(self) -> NDArray[np.uint8]:
+        if self._pixels is None:
+            self._pixels = np.memmap(self._entry / PIXELS, np.uint8, "r")
+        return self._pixels
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_arrays": None}  # a worker process maps the files itself instead of copying them
+        return {**self.__dict__, "_pixels": None}  # a worker process maps the file itself instead of copying it
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        images, labels = self._open()
-        return Sample(self.names[index], images[index], labels[index])
+        record = self._records[index]
+        held = self._open()[record.start : record.start + record.length]
+        if not self._checked[index]:
+            if zlib.crc32(held.data) != record.checksum:
+                log.warning("the cache entry %s is damaged; %s is read anew", self._entry, self.names[index])
+                (self._entry / ENTRY).unlink(missing_ok=True)  # the next training makes the entry again
+                return as_cached(self._preprocessing, self._source[index])
+            self._checked[index] = True
+        image, *maps = record.split(np.asarray(held))
+        return Sample(self.names[index], image, dict(zip(record.names, maps, strict=True)))
 
     def fingerprint(self) -> str:
         """The key of the entry."""
-        return self._fingerprint
+        return self._entry.name
+
+
+class Record(NamedTuple):
+    """Where a sample lies in the pixels of an entry: its image, then its targets."""
+
+    start: int
+    checksum: int
+    """CRC-32 of its bytes."""
+    size: tuple[int, int]
+    """Height and width."""
+    names: tuple[str, ...]
+    """Of the targets."""
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return math.prod(self.size) * (3 + len(self.names))
+
+    def split(self, held: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """The image (H, W, 3) and the targets (H, W) in the bytes of the sample."""
+        pixels = math.prod(self.size)
+        maps = [held[start : start + pixels].reshape(self.size) for start in range(3 * pixels, len(held), pixels)]
+        return [held[: 3 * pixels].reshape(*self.size, 3), *maps]
 
 
 def cached(
     dataset: Dataset,
     preprocessing: Preprocessing,
-    folder: Path = DEFAULT_FOLDER,
+    folder: Path = CACHE_FOLDER,
     *,
     limit: int = DEFAULT_LIMIT,
     progress: bool = False,
@@ -85,25 +126,23 @@ def cached(
     Raises:
         FiguregroundError: samples that cannot be read; the first of them are named.
     """
-    height, width = preprocessing.size
-    need = len(dataset) * height * width * 4
+    need = len(dataset) * math.prod(preprocessing.size) * 4
     try:
         entry = folder / _key(dataset, preprocessing)
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            if not entry.is_dir():
+            if not _is_whole(entry):
+                shutil.rmtree(entry, ignore_errors=True)
                 held = sum(map(_size, _entries(folder)))
                 allowed = int(min(limit, held + FREE_SHARE * shutil.disk_usage(folder).free))
-                if need > allowed:
+                if need > allowed or not _fill(entry, dataset, preprocessing, allowed, progress):
                     log.warning(
-                        "%s (%s) needs %.1f GB of cache, more than fits in %s; its files are read each time",
+                        "%s (%s) needs more cache (%.1f GB or more) than fits in %s; its files are read each time",
                         *(dataset.name, dataset.split, need / 1e9, folder),
                     )
                     return dataset
-                _make_room(folder, allowed - need)
-                _fill(entry, dataset, preprocessing, progress)
             os.utime(entry)
-            return CachedDataset(entry, dataset)
+            return CachedDataset(entry, dataset, preprocessing)
     except OSError as error:
         log.warning("no cache in %s (%s); files are read each time", folder, error.strerror or error)
         return dataset
@@ -124,54 +163,67 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _key(dataset: Dataset, preprocessing: Preprocessing) -> str:
-    settings = f"{VERSION} {dataset.fingerprint()} {preprocessing.size} {preprocessing.resize}"
+    extent = preprocessing.scale if preprocessing.resize == "crops" else preprocessing.size
+    settings = f"{VERSION} {dataset.fingerprint()} {preprocessing.resize} {extent}"
     return hashlib.sha256(settings.encode()).hexdigest()[:24]
 
 
-def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, progress: bool) -> None:
-    """Decode and resize every sample into a new entry."""
+def _is_whole(entry: Path) -> bool:
+    """Whether an entry is there with all its bytes; what they are is checked when they are used."""
+    try:
+        *_, (start, _, size, names) = json.loads((entry / ENTRY).read_text())["samples"]
+        return (entry / PIXELS).stat().st_size == int(start) + Record(0, 0, size, names).length
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, allowed: int, progress: bool) -> bool:
+    """Decode and resize every sample into a new entry; False where that would take more than ``allowed`` bytes."""
     partial = entry.with_name(f"{entry.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir()
-    shape = (len(dataset), *preprocessing.size)
 
-    def read(index: int) -> str | None:
+    def read(index: int) -> Sample | str:
         try:
-            sample = dataset[index]
+            return as_cached(preprocessing, dataset[index])
         except FiguregroundError as error:
             return str(error)
-        images[index] = preprocessing.resize_image(sample.image)
-        labels[index] = preprocessing.resize_target(sample.labels, LEFT_OUT)
-        return None
 
+    records: list[Record] = []
+    problems: list[str] = []
+    bar = tqdm(total=len(dataset), desc=f"caching {dataset.split}", unit="image", leave=False, disable=not progress)
     try:
-        images = _new_array(partial / "images.npy", (*shape, 3))
-        labels = _new_array(partial / "labels.npy", shape)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = pool.map(read, range(len(dataset)))
-            bar = tqdm(
-                results, total=len(dataset), desc=f"caching {dataset.split}", unit="image", leave=False,
-                disable=not progress,
-            )  # fmt: skip
-            problems = [problem for problem in bar if problem]
+        with bar, ThreadPoolExecutor(os.cpu_count()) as pool, (partial / PIXELS).open("wb") as file:
+            for start in range(0, len(dataset), AT_ONCE):
+                for found in pool.map(read, range(start, min(start + AT_ONCE, len(dataset)))):
+                    if isinstance(found, str):
+                        problems.append(found)
+                    else:
+                        records.append(_write(file, found))
+                    bar.update()
+                if file.tell() > allowed:
+                    return False
         if problems:
             summary = "" if len(problems) == 1 else f"{len(problems)} of {len(dataset)} samples cannot be read: "
             raise FiguregroundError(summary + list_briefly(problems, separator="; "))
-        images.flush()
-        labels.flush()
-        (partial / ENTRY).write_text(json.dumps({"data": dataset.name, "split": dataset.split}))
+        about = {"data": dataset.name, "split": dataset.split, "samples": records}
+        (partial / ENTRY).write_text(json.dumps(about))
+        _make_room(entry.parent, allowed - _size(partial))
         partial.rename(entry)
+        return True
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """A mapped array whose place on the disk is taken now: a mapping that meets a full disk kills the process."""
-    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+def _write(file: IO[bytes], sample: Sample) -> Record:
+    """Append a sample's pixels to a file."""
+    start, checksum = file.tell(), 0
+    for pixels in (sample.image, *sample.targets.values()):
+        held = np.ascontiguousarray(pixels).data
+        checksum = zlib.crc32(held, checksum)
+        file.write(held)
+    height, width = sample.image.shape[:2]
+    return Record(start, checksum, (height, width), tuple(sample.targets))
 
 
 def _make_room(folder: Path, limit: int) -> None:
@@ -188,14 +240,14 @@ def _make_room(folder: Path, limit: int) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if (path / ENTRY).is_file() and (path / "images.npy").is_file()]
+    return [path for path in folder.iterdir() if (path / ENTRY).is_file() and path.suffix != ".partial"]
 
 
 def _size(entry: Path) -> int:
     return sum(path.stat().st_size for path in entry.iterdir())
 
 
-def clear_cache(folder: Path = DEFAULT_FOLDER) -> tuple[int, int]:
+def clear_cache(folder: Path = CACHE_FOLDER) -> tuple[int, int]:
     """Remove all entries; returns how many there were and their bytes."""
     if not folder.is_dir():
         return 0, 0

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.data.dataset import Sample
-from figureground.labels import BACKGROUND
 from figureground.preprocessing import resized
 
 DRAWN = 0.2
@@ -47,7 +46,9 @@ def _background(draw_sample: Callable[[], Sample], rng: np.random.Generator) -> 
     for _ in range(TRIES):
         sample = draw_sample()
         free = [
-            place for place in (_rectangle(sample.labels.shape, rng) for _ in range(TRIES)) if _is_free(sample, place)
+            place
+            for place in (_rectangle(sample.image.shape[:2], rng) for _ in range(TRIES))
+            if _is_free(sample, place)
         ]
         if free:
             return sample.image[max(free, key=_area)]
@@ -62,7 +63,8 @@ def _rectangle(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slice,
 
 
 def _is_free(sample: Sample, place: tuple[slice, slice]) -> bool:
-    return bool((sample.labels[place] == BACKGROUND).all())
+    kept = sample.kept
+    return not sample.mask[place].any() and (kept is None or bool(kept[place].all()))
 
 
 def _area(place: tuple[slice, slice]) -> int:

@@ -52,10 +52,10 @@ def warped(image: Image, matrix: NDArray[np.float64], border_mode: int) -> Image
     return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
-def warped_labels(labels: Image, matrix: NDArray[np.float64], border_mode: int) -> Image:
-    """A label map (H, W) under an affine ``matrix`` (2, 3), by nearest pixel."""
-    height, width = labels.shape
-    turned = cv2.warpAffine(labels, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=border_mode)
+def warped_targets(targets: Image, matrix: NDArray[np.float64], border_mode: int) -> Image:
+    """Targets (H, W) or (H, W, n) under an affine ``matrix`` (2, 3), by nearest pixel."""
+    height, width = targets.shape[:2]
+    turned = cv2.warpAffine(targets, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=border_mode)
     return np.asarray(turned, np.uint8)
 
 

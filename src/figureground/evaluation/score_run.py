@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from figureground.bundle import replace_info
-from figureground.config import DataConfig
-from figureground.data import Dataset, Split, open_dataset
+from figureground.data import Dataset, open_dataset
 from figureground.evaluation.fitting.fit import FEWEST_TO_FIT, fit_on_valid
 from figureground.evaluation.report.write import read_record, write_report
 from figureground.evaluation.scoring.evaluation import Evaluation, evaluate
-from figureground.evaluation.scoring.slices import known_metadata, slices_of
+from figureground.evaluation.scoring.slices import metadata_of, slices_of
 from figureground.files import replacing
 from figureground.prediction import Member, Segmenter, open_member
 from figureground.runs import PER_IMAGE, REPORT, bundle_path, read_config, scores_file
@@ -31,22 +30,17 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
         FiguregroundError: the run holds no model, or its data no valid or test split.
     """
     config = read_config(folder)
-    member = _fitted(open_member(folder), open_split(config.data, "valid"), progress)
-    segmenter, dataset = Segmenter(member), open_split(config.data, "test")
+    member = _fitted(open_member(folder), open_dataset(config.data, "valid"), progress)
+    segmenter, dataset = Segmenter(member), open_dataset(config.data, "test")
     evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
-    slices = slices_of(evaluation, known_metadata(evaluation))
+    slices = slices_of(evaluation, metadata_of(dataset))
     write_json(folder / scores_file("test"), figures | {"slices": [found.to_json() for found in slices]})
     summary = replace(member.info.data, splits={**member.info.data.splits, "test": len(dataset)})
     scores = {**member.info.scores, "test": figures}
     replace_info(bundle_path(folder), replace(member.info, data=summary, scores=scores))
     write_report(folder / REPORT, evaluation, segmenter, dataset, slices=slices, record=read_record(folder))
     return evaluation
-
-
-def open_split(data: DataConfig, split: Split) -> Dataset:
-    """A split of the data that a configuration names."""
-    return open_dataset(data.source, split, foreground=data.foreground, mask_threshold=data.mask_threshold)
 
 
 def _fitted(member: Member, valid: Dataset, progress: bool) -> Member:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo
 from figureground.config import DataConfig
-from figureground.data import Dataset
+from figureground.data import Dataset, open_dataset
 from figureground.errors import FiguregroundError, UsageError
-from figureground.evaluation import open_split
 from figureground.export import gate
 from figureground.export.onnx import store_in_float16, to_onnx, write_info
 from figureground.export.quantize import quantize
@@ -67,7 +66,7 @@ def export(
         raise UsageError(f"{target}: expected a name that ends in .onnx")
     bundle = original_bundle(source)
     reference = open_member(bundle)
-    valid = open_split(data, "valid")
+    valid = open_dataset(data, "valid")
     with replacing(target) as partial:
         _convert(reference, partial, precision, data)
         engines = [name for name in ENGINES[".onnx"] if find_spec(name) is not None]
@@ -109,7 +108,7 @@ def _convert(reference: Member, path: Path, precision: Precision, data: DataConf
     if precision == "float16":
         store_in_float16(path)
     if precision == "int8":
-        quantize(path, path, _calibration(reference, open_split(data, "train")))
+        quantize(path, path, _calibration(reference, open_dataset(data, "train")))
 
 
 def _calibration(reference: Member, dataset: Dataset) -> Iterator[NDArray[np.float32]]:

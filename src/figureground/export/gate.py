@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.data import Dataset
+from figureground.data.dataset import Truth, as_seen
 from figureground.evaluation import batches
 from figureground.metrics import counts, dice
 from figureground.prediction import Member
@@ -48,11 +49,9 @@ class _Tally:
     largest_difference: float = 0.0
     seconds: float = 0.0
 
-    def add(
-        self, logits: NDArray[np.float32], expected: NDArray[np.float32], labels: NDArray[np.uint8], limit: float
-    ) -> None:
+    def add(self, logits: NDArray[np.float32], expected: NDArray[np.float32], truth: Truth, limit: float) -> None:
         """The maps (h, w) of an image: what the network says, what the reference says, and the truth."""
-        self.dice.append(float(dice(*counts(logits > limit, labels))))
+        self.dice.append(float(dice(*counts(logits > limit, *truth))))
         self.flipped += float(((logits > limit) != (expected > limit)).mean())
         difference = float(np.abs(sigmoid(logits) - sigmoid(expected)).max())
         self.largest_difference = max(self.largest_difference, difference)
@@ -74,14 +73,14 @@ def compare_engines(
     with tqdm(total=len(dataset), desc="checking the export", unit="image", disable=not progress, leave=False) as bar:
         for samples in batches(dataset, batch_size):
             images = [preprocessing.scale_image(sample.image) for sample in samples]
-            labels = [preprocessing.scale_target(sample.labels) for sample in samples]
+            truths = [as_seen(preprocessing, sample).truth for sample in samples]
             expected: list[NDArray[np.float32]] | None = None
             for member, tally in zip(members, tallies, strict=True):
                 start = time.perf_counter()
                 maps = seen_logits(member, images, photos=len(images))
                 tally.seconds += time.perf_counter() - start
                 expected = maps if expected is None else expected
-                for logits, reference_logits, truth in zip(maps, expected, labels, strict=True):
+                for logits, reference_logits, truth in zip(maps, expected, truths, strict=True):
                     tally.add(logits, reference_logits, truth, float(limit))
             bar.update(len(samples))
     return _compared(members, tallies)

@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.labels import FIGURE, LEFT_OUT
-
 Mask = NDArray[np.bool_]
 
 
@@ -34,13 +32,13 @@ class Matches(NamedTuple):
     true_near: int
 
 
-def complete_truth(prediction: Mask, labels: NDArray[np.uint8]) -> Mask:
+def complete_truth(prediction: Mask, truth: Mask, kept: Mask | None = None) -> Mask:
     """The true mask (H, W) for comparing boundaries: on a pixel that is left out, what was predicted is right.
 
     A boundary that runs inside the left-out border therefore costs nothing, and one that leaves it is measured from the
     border's edge.
     """
-    return np.where(labels == LEFT_OUT, prediction, labels == FIGURE)
+    return truth if kept is None else np.where(kept, truth, prediction)
 
 
 def boundary(mask: Mask) -> Mask:

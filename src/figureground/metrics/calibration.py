@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.labels import FIGURE, LEFT_OUT
-
 BINS = 15
 
 
@@ -25,10 +23,11 @@ class Reliability(NamedTuple):
     squared_error: NDArray[np.float64]
 
 
-def reliability(probability: NDArray[np.float32], labels: NDArray[np.uint8]) -> Reliability:
-    """Sort the probabilities (H, W) into bins with their labels (H, W); pixels that are left out count nowhere."""
-    kept = labels != LEFT_OUT
-    given, figure = probability[kept], labels[kept] == FIGURE
+def reliability(
+    probability: NDArray[np.float32], truth: NDArray[np.bool_], kept: NDArray[np.bool_] | None = None
+) -> Reliability:
+    """Sort the probabilities (H, W) into bins with the truth (H, W); where ``kept`` is False, pixels count nowhere."""
+    given, figure = (each.ravel() if kept is None else each[kept] for each in (probability, truth))
     place = np.minimum((given * BINS).astype(np.intp), BINS - 1)
     weights = (None, figure, given, np.square(given - figure))
     return Reliability(*(np.bincount(place, weight, BINS).astype(float) for weight in weights))

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from figureground.labels import BACKGROUND, FIGURE, LEFT_OUT
-
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 """Those of a sweep, 0.05 to 0.95."""
 
@@ -24,29 +22,30 @@ class Counts(NamedTuple):
     fn: Any
 
 
-def counts(prediction: Any, labels: Any) -> Counts:
-    """Compare masks (N, H, W) bool with label maps (N, H, W) uint8; pixels that are left out count nowhere."""
-    figure = labels == FIGURE
-    kept = labels != LEFT_OUT
-    return Counts(
-        tp=(prediction & figure).sum((-2, -1)),
-        fp=(prediction & ~figure & kept).sum((-2, -1)),
-        fn=(~prediction & figure).sum((-2, -1)),
-    )
+def counts(prediction: Any, truth: Any, kept: Any = None) -> Counts:
+    """Compare masks (N, H, W) with true ones, all bool; where ``kept`` is False, pixels count nowhere."""
+    missed, extra = ~prediction & truth, prediction & ~truth
+    found = prediction & truth
+    if kept is not None:
+        found, missed, extra = found & kept, missed & kept, extra & kept
+    return Counts(tp=found.sum((-2, -1)), fp=extra.sum((-2, -1)), fn=missed.sum((-2, -1)))
 
 
-def counts_by_threshold(probability: NDArray[np.float32], labels: NDArray[np.uint8]) -> Counts:
+def counts_by_threshold(
+    probability: NDArray[np.float32], truth: NDArray[np.bool_], kept: NDArray[np.bool_] | None = None
+) -> Counts:
     """What the mask ``probability > threshold`` would count at each of ``THRESHOLDS``, each of shape (thresholds,).
 
     Args:
         probability: (H, W).
-        labels: (H, W).
+        truth: (H, W).
+        kept: (H, W), False where pixels count nowhere; none: all count.
     """
+    if kept is not None:
+        probability, truth = probability[kept], truth[kept]
     steps = len(THRESHOLDS) + 1
     above = np.ceil(probability * steps).astype(np.intp) - 1  # how many thresholds it exceeds; -1 for 0
-    figure, background = (
-        np.bincount(np.maximum(above[labels == label], 0), minlength=steps) for label in (FIGURE, BACKGROUND)
-    )
+    figure, background = (np.bincount(np.maximum(above[where], 0), minlength=steps) for where in (truth, ~truth))
     tp, fp = (steps_above[::-1].cumsum()[-2::-1] for steps_above in (figure, background))
     return Counts(tp, fp, figure.sum() - tp)
 

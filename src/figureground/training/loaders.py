@@ -16,39 +16,32 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from figureground.config import DataConfig, TrainConfig
-from figureground.data import Dataset, Split, open_dataset
+from figureground.data import Dataset
 from figureground.data.augmentation import Augmentation
-from figureground.data.cache import DEFAULT_FOLDER, cached
+from figureground.data.cache import cached
 from figureground.data.copy_paste import paste_figure
-from figureground.data.dataset import Sample
+from figureground.data.dataset import FIGURE, FULL, WEIGHT, Sample, as_shown, targets_of
 from figureground.data.negatives import negative
-from figureground.labels import BACKGROUND, LEFT_OUT, hard_labels, soft_labels
+from figureground.files import CACHE_FOLDER
 from figureground.preprocessing import Preprocessing
 
-Batch = tuple[Tensor, Tensor]
-"""Normalised images (B, 3, H, W) float32 with channels last in memory, and labels (B, H, W) uint8: soft in training."""
+Batch = dict[str, Tensor]
+"""``image``: normalised (B, 3, H, W) float32 with channels last in memory. ``figure`` and, where something is left out,
+``weight``: (B, H, W) uint8, 0 to 255 for 0 to 1."""
 MOST_WORKERS = 8
 CHOICES, PASTED = 1, 2  # streams of random numbers besides an image's own augmentation
-
-
-def opened(config: DataConfig, split: Split) -> Dataset:
-    """A split as the configuration says."""
-    return open_dataset(config.source, split, foreground=config.foreground, mask_threshold=config.mask_threshold)
 
 
 def kept(dataset: Dataset, config: DataConfig, preprocessing: Preprocessing, progress: bool) -> Dataset:
     """A dataset from the cache, unless that is off."""
     if config.cache == "off":
         return dataset
-    folder = DEFAULT_FOLDER if config.cache == "auto" else Path(config.cache)
+    folder = CACHE_FOLDER if config.cache == "auto" else Path(config.cache)
     return cached(dataset, preprocessing, folder, progress=progress)
 
 
 class TrainingImages(TorchDataset[Sample]):
-    """Augmented samples with soft labels, by (epoch, index): both decide what is done to an image.
-
-    The labels of ``dataset`` are soft already where the configuration names teachers.
-    """
+    """Augmented samples, by (epoch, index): both decide what is done to an image."""
 
     def __init__(self, dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing) -> None:
         self._dataset = dataset
@@ -65,35 +58,25 @@ class TrainingImages(TorchDataset[Sample]):
         rng = np.random.default_rng((*seed, CHOICES))
         if rng.random() < self._config.negatives:
             return self._augmented(self._negative(rng), epoch, seed)
-        sample = self._augmented(self._soft(index), epoch, seed)
+        sample = self._augmented(self._dataset[index], epoch, seed)
         if rng.random() >= self._config.copy_paste:
             return sample
-        other = self._augmented(self._soft(self._any(rng)), epoch, (*seed, PASTED))
-        return Sample(sample.name, *paste_figure(sample.image, sample.labels, other.image, other.labels, rng))
+        other = self._augmented(self._dataset[self._any(rng)], epoch, (*seed, PASTED))
+        return Sample(sample.name, *paste_figure(sample.image, sample.targets, other.image, other.targets, rng))
 
     def _any(self, rng: np.random.Generator) -> int:
         return int(rng.integers(len(self._dataset)))
 
-    def _soft(self, index: int) -> Sample:
-        sample = self._dataset[index]
-        return sample if self._config.teachers else replace(sample, labels=soft_labels(sample.labels))
-
-    def _hard(self, index: int) -> Sample:
-        sample = self._dataset[index]
-        return replace(sample, labels=hard_labels(sample.labels)) if self._config.teachers else sample
-
     def _negative(self, rng: np.random.Generator) -> Sample:
         size = self._preprocessing.size
-        return Sample(
-            "negative", negative(lambda: self._hard(self._any(rng)), rng, size), np.full(size, BACKGROUND, np.uint8)
-        )
+        image = negative(lambda: self._dataset[self._any(rng)], rng, size)
+        return Sample("negative", image, targets_of(np.zeros(size, bool)))
 
     def _augmented(self, sample: Sample, epoch: int, seed: tuple[int, ...]) -> Sample:
         """A sample at the size of the epoch, changed as ``seed`` says."""
         size = self._config.size_at(epoch)
-        image, labels = self._augmentation_for(size)(sample.image, sample.labels, seed)
-        at_size = replace(self._preprocessing, size=size)
-        return Sample(sample.name, at_size.resize_image(image), at_size.resize_target(labels, LEFT_OUT))
+        changed = Sample(sample.name, *self._augmentation_for(size)(sample.image, sample.targets, seed))
+        return as_shown(replace(self._preprocessing, size=size), changed)
 
     def _augmentation_for(self, size: tuple[int, int]) -> Augmentation:
         if self._augmentation is None or self._augmentation[0] != size:
@@ -112,9 +95,7 @@ class ValidImages(TorchDataset[Sample]):
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self._dataset[index]
-        image = self._preprocessing.resize_image(sample.image)
-        return Sample(sample.name, image, self._preprocessing.resize_target(sample.labels, LEFT_OUT))
+        return as_shown(self._preprocessing, self._dataset[index])
 
 
 class Shuffled(Sampler[tuple[int, int]]):
@@ -172,8 +153,16 @@ class Collate:
 
     def __call__(self, samples: list[Sample]) -> Batch:
         """Stack and normalise; only here do images become floats."""
-        images = self._normalised([sample.image for sample in samples])
-        return images, torch.from_numpy(np.stack([sample.labels for sample in samples]))
+        batch = {
+            "image": self._normalised([sample.image for sample in samples]),
+            FIGURE: torch.from_numpy(np.stack([sample.targets[FIGURE] for sample in samples])),
+        }
+        if any(WEIGHT in sample.targets for sample in samples):
+            weights = [
+                sample.targets.get(WEIGHT, np.full(sample.image.shape[:2], FULL, np.uint8)) for sample in samples
+            ]
+            batch[WEIGHT] = torch.from_numpy(np.stack(weights))
+        return batch
 
     def _normalised(self, images: list[NDArray[np.uint8]]) -> Tensor:
         """What ``Preprocessing.normalise`` gives, to the bit, in half the time: (B, 3, H, W), channels last in memory.

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from figureground.bundle import BundleInfo, DataSummary, read_info
 from figureground.config import TrainConfig, to_yaml
-from figureground.data import Dataset
+from figureground.data import Dataset, open_dataset
 from figureground.data.dataset import Sample
 from figureground.errors import BROKEN_FILE, FiguregroundError, UsageError
 from figureground.files import replacing
@@ -34,7 +34,7 @@ from figureground.runs import (
 from figureground.training.callbacks import Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.history import EpochRow, best_of
 from figureground.training.initial_weights import load_initial_weights, refuse_other_weights
-from figureground.training.loaders import ResumableLoader, kept, loaders, opened
+from figureground.training.loaders import ResumableLoader, kept, loaders
 from figureground.training.supervised import SegmentationModule
 from figureground.training.teachers import Taught
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
@@ -135,7 +135,7 @@ def resume(folder: Path, *, progress: bool = False) -> Run:
 
 def _open_datasets(config: TrainConfig, progress: bool) -> tuple[Dataset, Dataset]:
     preprocessing = config.preprocessing
-    train_data, valid_data = (opened(config.data, split) for split in ("train", "valid"))  # before one is decoded
+    train_data, valid_data = (open_dataset(config.data, split) for split in ("train", "valid"))  # before one is decoded
     train_data = kept(train_data, config.data, preprocessing, progress)
     if config.teachers:
         taught = Taught(train_data, config.teachers, config.teacher_share)

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
 
 from figureground.config import TrainConfig
+from figureground.data.dataset import FIGURE, FULL, WEIGHT
 from figureground.errors import FiguregroundError
-from figureground.labels import FIGURE, SOFT_FIGURE
 from figureground.losses import LOSSES
 from figureground.metrics import counts, dice
 from figureground.models import build
@@ -54,8 +54,7 @@ class SegmentationModule(lightning.LightningModule):
         Raises:
             FiguregroundError: the loss is not a number any more.
         """
-        images, labels = batch
-        loss = self.loss(self.network(images)["figure"], labels)
+        loss = self._loss(self.network(batch["image"])["figure"], batch)
         value = loss.item()
         if not np.isfinite(value):
             raise FiguregroundError(
@@ -63,10 +62,14 @@ class SegmentationModule(lightning.LightningModule):
                 f"diverged and stops. Lower --learning-rate (now {self.config.learning_rate:g}), set --clip 1, or "
                 "use --precision float32; the best model so far is kept"
             )
-        self.train_sum += value * len(images)
-        self.train_images += len(images)
+        self.train_sum += value * len(batch[FIGURE])
+        self.train_images += len(batch[FIGURE])
         self.log("loss", value, prog_bar=True, logger=False)
         return loss
+
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        weight = batch[WEIGHT].float() / FULL if WEIGHT in batch else None
+        return self.loss(logits, batch[FIGURE].float() / FULL, weight)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
@@ -75,11 +78,10 @@ class SegmentationModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add the loss and the per-image Dice of one batch."""
-        images, labels = batch
-        logits = self.network(images)["figure"]
-        soft = torch.where(labels == FIGURE, SOFT_FIGURE, labels)
-        self._valid_sum += self.loss(logits, soft).item() * len(images)
-        found = counts(logits[:, 0] > 0, labels)
+        logits = self.network(batch["image"])["figure"]
+        self._valid_sum += self._loss(logits, batch).item() * len(logits)
+        kept = batch[WEIGHT] > 0 if WEIGHT in batch else None
+        found = counts(logits[:, 0] > 0, batch[FIGURE] > FULL // 2, kept)
         self._valid_dice.extend(dice(*(count.cpu().numpy() for count in found)))
 
     def epoch_scores(self) -> EpochScores:

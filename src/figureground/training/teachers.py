@@ -14,19 +14,18 @@ from threading import Lock
 import numpy as np
 
 from figureground.data import Dataset, Split
-from figureground.data.dataset import Sample
-from figureground.labels import LEFT_OUT, SOFT_FIGURE, soft_labels
+from figureground.data.dataset import FIGURE, FULL, Sample
 from figureground.prediction import Segmenter, Views, load
 from figureground.runs import bundle_path
 
 
 class Taught:
-    """The samples of ``dataset``, their labels soft: ``share`` is what the teachers see, the rest the truth.
+    """The samples of ``dataset``, their figure soft: ``share`` of it is what the teachers see, the rest the truth.
 
     It is there to be cached: read in every epoch, teachers would cost more than the training.
 
     Args:
-        dataset: images with label maps.
+        dataset: images with truth.
         teachers: run folders, bundle files or names; of several the mean, as in ``figureground.load``.
         share: 0 to 1.
 
@@ -36,6 +35,8 @@ class Taught:
 
     def __init__(self, dataset: Dataset, teachers: Sequence[str], share: float) -> None:
         self.name = dataset.name
+        self.kind = dataset.kind
+        self.metadata = dataset.metadata
         self.split: Split = dataset.split
         self.foreground = dataset.foreground
         self.names: Sequence[str] = dataset.names
@@ -54,9 +55,8 @@ class Taught:
             if self._segmenter is None:
                 self._segmenter = load(*self._paths, views=Views(flip=True))
             probability = self._segmenter.predict(sample.image).probability
-        truth = soft_labels(sample.labels)
-        mixed = np.rint((1 - self._share) * truth + self._share * SOFT_FIGURE * probability)
-        return Sample(sample.name, sample.image, np.where(truth == LEFT_OUT, truth, mixed).astype(np.uint8))
+        mixed = np.rint((1 - self._share) * sample.targets[FIGURE] + self._share * FULL * probability)
+        return Sample(sample.name, sample.image, {**sample.targets, FIGURE: mixed.astype(np.uint8)})
 
     def fingerprint(self) -> str:
         """Changes with the data, the teachers and their share."""

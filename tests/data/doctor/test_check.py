@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps
 
-from figureground.data import open_dataset
+from figureground.data import SPLITS, open_dataset
 from figureground.data.doctor import KINDS, check
-from figureground.data.sources.synthetic import Synthetic
 from figureground.errors import FiguregroundError
 
 from .conftest import SIZE, WIDTH, draw_image, draw_mask
@@ -59,7 +58,7 @@ def test_a_clean_pets_folder_gives_nothing(pets):
 
 
 def test_drawn_figures_give_no_problem(tmp_path):
-    samples = Synthetic("train", n=60, size=96)
+    samples = open_dataset("synthetic:n=60,size=96", "train")
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
     for index in range(len(samples)):
@@ -319,19 +318,25 @@ def test_the_files_are_named(folder):
     ]
 
 
-def test_a_leak_across_splits_that_names_make(tmp_path):
+def test_a_copy_in_an_undivided_folder_is_no_leak(tmp_path):
+    """Training keeps near duplicates in one split."""
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
-    for name in ("cat", "elk"):  # train and test by their names' hashes, see test_folder
-        draw_image(0).save(tmp_path / "images" / f"{name}.png")
+    for name, seed in (("cat", 0), ("elk", 0), ("dog", 1), ("owl", 2)):  # cat and elk are in two splits by name
+        draw_image(seed).save(tmp_path / "images" / f"{name}.png")
         draw_mask().save(tmp_path / "masks" / f"{name}.png")
-    assert kinds(tmp_path) == {"exact_leak": 1, "empty_split": 1}
+    report = check(tmp_path)
+    assert [finding.kind for finding in report.findings] == ["exact_duplicate"]
+    (case,) = report.findings[0].cases
+    assert (sorted(path.stem for path in case.files), case.detail) == (["cat", "elk"], "2 in no split")
+    (split,) = {split for split in SPLITS if "cat" in open_dataset(tmp_path, split).names}
+    assert "elk" in open_dataset(tmp_path, split).names
 
 
 def test_all_masks_are_missing(tmp_path):
     (tmp_path / "images").mkdir()
     draw_image(0).save(tmp_path / "images" / "cat.png")
-    assert kinds(tmp_path) == {"image_without_mask": 1, "empty_split": 2}
+    assert kinds(tmp_path) == {"image_without_mask": 1}
 
 
 def test_a_split_without_images(folder):

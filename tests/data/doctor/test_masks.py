@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from figureground.data import open_dataset
 from figureground.data.doctor.inspection import find_pinholes, find_specks, measure_figure
 from figureground.data.doctor.masks import Reading, read_mask
-from figureground.data.sources.folder import MaskReader
-from figureground.data.sources.synthetic import Synthetic
+from figureground.data.masks import MaskReader, MaskSettings
 from figureground.images import write_image
-from figureground.labels import FIGURE
+
+
+def with_threshold(threshold):
+    return Reading("folder", reader=MaskReader((), MaskSettings(threshold)))
+
 
 FOLDER, PETS = Reading("folder"), Reading("oxford-pet")
 
@@ -29,9 +33,9 @@ def saved(tmp_path, pixels, name="mask.png"):
         (FOLDER, [1, 2, 3], "1/2/3", [1, 0, 1]),
         (FOLDER, [1, 2, 2], "1/2/3", [1, 0, 0]),
         (Reading("folder", "background"), [1, 2, 3], "1/2/3", [1, 0, 0]),
-        (Reading("folder", threshold=3), [1, 2, 3], "1/2/3", [0, 0, 1]),
+        (with_threshold(3), [1, 2, 3], "1/2/3", [0, 0, 1]),
         (FOLDER, [0, 128, 255], "classes", None),
-        (Reading("folder", threshold=200), [0, 128, 255], "classes", [0, 0, 1]),
+        (with_threshold(200), [0, 128, 255], "classes", [0, 0, 1]),
         (FOLDER, [0, 0, 0], "plain", [0, 0, 0]),
         (FOLDER, [255, 255, 255], "plain", [1, 1, 1]),
         (PETS, [1, 2, 3], "plain", [1, 0, 1]),
@@ -51,18 +55,18 @@ def test_a_mask_of_one_value_is_what_training_takes_it_for(tmp_path, dark):
     paths = [
         saved(tmp_path, [values], f"{index}.png") for index, values in enumerate(([dark, dark], [0, dark], [0, 0]))
     ]
-    others = MaskReader(paths)
-    figures = [read_mask(path, Reading("folder", others=others)).figure for path in paths]
+    reader = MaskReader(paths)
+    figures = [read_mask(path, Reading("folder", reader=reader)).figure for path in paths]
     assert [figure.tolist() for figure in figures] == [[[True, True]], [[False, True]], [[False, False]]]
-    assert [(others(path) == FIGURE).tolist() for path in paths] == [figure.tolist() for figure in figures]
+    assert [(reader(path)["figure"] > 0).tolist() for path in paths] == [figure.tolist() for figure in figures]
 
 
 def test_where_no_mask_has_two_values_any_but_0_is_figure(tmp_path):
     paths = [saved(tmp_path, [[value, value]], f"{value}.png") for value in (0, 38)]
-    others = MaskReader(paths)
+    reader = MaskReader(paths)
     for path, full in zip(paths, (False, True), strict=True):
-        assert read_mask(path, Reading("folder", others=others)).figure.all() == full
-        assert (others(path) == FIGURE).all() == full
+        assert read_mask(path, Reading("folder", reader=reader)).figure.all() == full
+        assert (reader(path)["figure"] > 0).all() == full
 
 
 def recompressed(mask, **settings):
@@ -73,7 +77,7 @@ def recompressed(mask, **settings):
 
 @pytest.mark.parametrize("index", range(3))
 def test_codec_and_smoothing_are_told_apart_on_furry_figures(tmp_path, index):
-    pixels = Synthetic("train", n=20, size=128)[index].mask
+    pixels = open_dataset("synthetic:n=20,size=128", "train")[index].mask
     mask = Image.fromarray(pixels).convert("L")
     smaller = mask.resize((64, 64), Image.Resampling.BILINEAR)
     for quality in (30, 75, 95):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from figureground.config import DataConfig
 from figureground.data import open_dataset
 from figureground.data.doctor import KINDS, check, repair
 from figureground.errors import FiguregroundError
@@ -22,7 +23,9 @@ def repaired(folder, **settings):
         return check(output), output, list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(("plant", "kind"), [planted[:2] for planted in faults.PLANTED], ids=str)
+@pytest.mark.parametrize(
+    ("plant", "kind"), [planted[:2] for planted in faults.PLANTED], ids=lambda value: getattr(value, "__name__", value)
+)
 def test_a_repaired_copy_is_clean(folder, plant, kind):
     plant(folder)
     report, output, log = repaired(folder)
@@ -120,7 +123,7 @@ def test_pets_become_a_folder(pets):
     assert [(action.file, action.detail) for action in actions] == [(file, "empty masks") for file in pair]
     dataset = open_dataset(output, "train")
     assert len(dataset) == 17
-    assert np.array_equal(dataset[0].mask, open_dataset(pets, "train", foreground="background")[0].labels == 1)
+    assert np.array_equal(dataset[0].mask, open_dataset(DataConfig(str(pets), "background"), "train")[0].mask)
 
 
 def test_refusals(folder):

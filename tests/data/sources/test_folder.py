@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from figureground.config import DataConfig
 from figureground.data import SPLITS, open_dataset
-from figureground.data.sources.folder import MaskReader, hashed_split, open_folder, pair_by_stem
+from figureground.data.sources.folder import pair_by_stem
+from figureground.data.splits import split_by_name
 from figureground.errors import FiguregroundError
+
+from ..label_maps import labels
 
 MASK = np.array([[0, 0, 255], [0, 255, 255]], np.uint8)
 
@@ -17,6 +21,12 @@ def save(path, pixels):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(pixels)).save(path)
     return path
+
+
+def add_three(root):
+    """The fewest that can be divided."""
+    for name in ("cat", "dog", "owl"):
+        add_pair(root / "images", root / "masks", name)
 
 
 def add_pair(images, masks, name, red=0, mask=MASK):
@@ -31,25 +41,25 @@ NAMES = {
 }  # fmt: skip
 
 
-def test_the_hashed_split_is_fixed():
-    assert {name: hashed_split(name) for name in NAMES} == NAMES
+def test_the_split_by_name_is_fixed():
+    assert {name: split_by_name(name) for name in NAMES} == NAMES
 
 
-def test_hashed_split_is_about_80_10_10():
-    splits = [hashed_split(f"photo-{index}") for index in range(2000)]
+def test_the_split_by_name_is_about_80_10_10():
+    splits = [split_by_name(f"photo-{index}") for index in range(2000)]
     shares = [splits.count(split) / 2000 for split in SPLITS]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.03)
 
 
-def test_undivided_folder(tmp_path):
+def test_undivided_folder_by_names(tmp_path):
     for red, name in enumerate(NAMES):
         add_pair(tmp_path / "images", tmp_path / "masks", name, red)
     for split in SPLITS:
-        dataset = open_dataset(tmp_path, split)
+        dataset = open_dataset(DataConfig(str(tmp_path), split="names"), split)
         assert list(dataset.names) == sorted(name for name in NAMES if NAMES[name] == split)
         for index, name in enumerate(dataset.names):
             assert dataset[index].image[0, 0].tolist() == [list(NAMES).index(name), 0, 0]
-            assert dataset[index].labels.tolist() == [[0, 0, 1], [0, 1, 1]]
+            assert labels(dataset[index].targets).tolist() == [[0, 0, 1], [0, 1, 1]]
 
 
 @pytest.mark.parametrize("above", [False, True])
@@ -72,14 +82,14 @@ def test_divided_folders(tmp_path, folders, above):
 def test_a_split_that_is_not_there(tmp_path):
     for folder in ("train", "val"):
         add_pair(tmp_path / folder / "images", tmp_path / folder / "masks", "a")
-    with pytest.raises(FiguregroundError, match="is divided into train, valid, but has no test; add a test folder"):
+    with pytest.raises(FiguregroundError, match="is divided into train, valid, but has no test; add a test part"):
         open_dataset(tmp_path, "test")
 
 
 def test_no_image_in_a_split(tmp_path):
     add_pair(tmp_path / "images", tmp_path / "masks", "cat")
-    with pytest.raises(FiguregroundError, match="no image is in the split 'valid'"):
-        open_dataset(tmp_path, "valid")
+    with pytest.raises(FiguregroundError, match="is divided into train, but has no valid; add a valid part"):
+        open_dataset(DataConfig(str(tmp_path), split="names"), "valid")
 
 
 def test_pairs_are_made_by_stem_whatever_the_suffix(tmp_path):
@@ -90,7 +100,7 @@ def test_pairs_are_made_by_stem_whatever_the_suffix(tmp_path):
     (tmp_path / "images" / "notes.txt").touch()
     (tmp_path / "images" / "._b.jpg").touch()
     pairs = pair_by_stem(tmp_path / "images", tmp_path / "masks")
-    assert [(p.name, p.image.name, p.mask.name) for p in pairs] == [
+    assert [(name, image.name, mask.name) for name, image, mask in pairs] == [
         ("b", "b.JPG", "b.png"),
         ("deep/a.v2", "a.v2.webp", "a.v2.tif"),
     ]
@@ -104,10 +114,11 @@ def test_images_without_a_mask_are_named(tmp_path):
 
 
 def test_masks_without_an_image_are_a_warning(tmp_path, caplog):
-    add_pair(tmp_path / "images", tmp_path / "masks", "cat")
+    add_three(tmp_path)
     save(tmp_path / "masks" / "spare.png", MASK)
     with caplog.at_level(logging.WARNING):
-        assert list(open_dataset(tmp_path, "train").names) == ["cat"]
+        names = [name for split in SPLITS for name in open_dataset(tmp_path, split).names]
+    assert sorted(names) == ["cat", "dog", "owl"]
     assert "1 masks" in caplog.text
     assert "spare" in caplog.text
 
@@ -121,89 +132,51 @@ def test_two_files_of_one_name(tmp_path, kind):
 
 
 def test_sizes_that_differ_are_both_told(tmp_path):
-    save(tmp_path / "images" / "cat.png", np.zeros((4, 5, 3), np.uint8))
-    save(tmp_path / "masks" / "cat.png", MASK)
+    save(tmp_path / "images" / "train" / "cat.png", np.zeros((4, 5, 3), np.uint8))
+    save(tmp_path / "masks" / "train" / "cat.png", MASK)
     dataset = open_dataset(tmp_path, "train")
-    with pytest.raises(FiguregroundError, match=r"masks/cat\.png is 3×2 pixels, its image .*images/cat\.png is 5×4"):
+    with pytest.raises(
+        FiguregroundError, match=r"masks/train/cat\.png is 3×2 pixels, its image .*images/train/cat\.png is 5×4"
+    ):
         _ = dataset[0]
-
-
-@pytest.mark.parametrize(
-    ("masks", "expected"),
-    [
-        ([[[0, 255, 255]]], [[[0, 1, 1]]]),
-        ([[[0, 1, 1]]], [[[0, 1, 1]]]),
-        ([[[3, 9, 3]]], [[[0, 1, 0]]]),
-        ([[[0, 38, 0]]], [[[0, 1, 0]]]),
-        ([[[0, 0, 0]]], [[[0, 0, 0]]]),
-        ([[[255, 255, 255]]], [[[1, 1, 1]]]),
-        ([[[1, 1, 1]]], [[[1, 1, 1]]]),
-        ([[[1, 1, 1]], [[1, 2, 1]]], [[[0, 0, 0]], [[0, 1, 0]]]),
-        ([[[2, 2, 2]], [[1, 2, 1]]], [[[1, 1, 1]], [[0, 1, 0]]]),
-        ([[[0, 0, 0]], [[0, 255, 0]], [[255, 255, 255]]], [[[0, 0, 0]], [[0, 1, 0]], [[1, 1, 1]]]),
-    ],
-)
-def test_masks_with_two_values_or_one(tmp_path, masks, expected):
-    paths = [save(tmp_path / f"{index}.png", np.array(mask, np.uint8)) for index, mask in enumerate(masks)]
-    reader = MaskReader(paths)
-    assert [reader(path).tolist() for path in paths] == expected
-    assert reader(paths[0]).dtype == np.uint8
-
-
-def test_coloured_and_16_bit_masks(tmp_path):
-    colour = np.zeros((1, 2, 3), np.uint8)
-    colour[0, 1] = 128, 0, 0
-    deep = np.array([[0, 65535]], np.uint16)
-    for path in (save(tmp_path / "colour.png", colour), save(tmp_path / "deep.png", deep)):
-        assert MaskReader([path])(path).tolist() == [[0, 1]]
-
-
-def test_a_single_value_that_no_other_mask_has(tmp_path):
-    paths = [save(tmp_path / "a.png", np.full((1, 2), 7, np.uint8)), save(tmp_path / "b.png", MASK)]
-    with pytest.raises(FiguregroundError, match=r"a\.png' has only the value 7, other masks have 0 and 255"):
-        MaskReader(paths)(paths[0])
-
-
-def _smoothed():
-    mask = np.zeros((10, 100), np.uint8)
-    mask[:5] = 255
-    mask[5, :4] = 38
-    return mask
-
-
-def test_three_values_name_the_cause_and_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = save(tmp_path / "a.png", _smoothed()).relative_to(tmp_path)
-    with pytest.raises(FiguregroundError) as caught:
-        MaskReader([path])(path)
-    assert str(caught.value) == (
-        "mask 'a.png' has values {0, 38, 255}; expected two. 38 covers 0.4% of it: an anti-aliased edge? "
-        "Re-save it without smoothing or pass --mask-threshold 128."
-    )
-
-
-def test_more_values_are_counted_together(tmp_path):
-    path = save(tmp_path / "a.png", np.arange(10, dtype=np.uint8).reshape(1, 10))
-    with pytest.raises(FiguregroundError) as caught:
-        MaskReader([path])(path)
-    assert "has values {0, 1, 2, 3, 4, 5, ...}; expected two. The 8 values between cover 80.0% of it" in str(
-        caught.value
-    )
-    assert "more than one class? Keep one class or pass --mask-threshold 5." in str(caught.value)
 
 
 @pytest.mark.parametrize(("threshold", "figure"), [(38, 504), (39, 500), (128, 500), (255, 500), (1, 504), (0, 1000)])
 def test_threshold(tmp_path, threshold, figure):
-    add_pair(tmp_path / "images", tmp_path / "masks", "cat", mask=_smoothed())
-    dataset = open_dataset(tmp_path, "train", mask_threshold=threshold)
-    assert dataset[0].labels.sum() == figure
-    assert set(np.unique(dataset[0].labels)) <= {0, 1}
+    add_pair(tmp_path / "images" / "train", tmp_path / "masks" / "train", "cat", mask=smoothed())
+    dataset = open_dataset(DataConfig(str(tmp_path), mask_threshold=threshold), "train")
+    found = labels(dataset[0].targets)
+    assert found.sum() == figure
+    assert set(np.unique(found)) <= {0, 1}
 
 
-def test_threshold_is_part_of_the_fingerprint(tmp_path):
-    add_pair(tmp_path / "images", tmp_path / "masks", "cat")
-    prints = [open_folder(tmp_path, "train", threshold).fingerprint() for threshold in (None, 100, 100)]
-    assert prints[0] != prints[1] == prints[2]
+SETTINGS = [
+    {},
+    {"mask_threshold": 100},
+    {"figure_values": ("255",)},
+    {"figure_values": ("0",)},
+    {"figure_values": ("#ffffff",)},
+    {"ignore_value": 7},
+]
+
+
+def test_what_is_said_of_masks_is_part_of_the_fingerprint(tmp_path):
+    add_pair(tmp_path / "images" / "train", tmp_path / "masks" / "train", "cat")
+
+    def fingerprint(settings):
+        return open_dataset(DataConfig(str(tmp_path), **settings), "train").fingerprint()
+
+    prints = [fingerprint(settings) for settings in SETTINGS]
+    assert len(set(prints)) == len(SETTINGS)
+    assert [fingerprint(settings) for settings in SETTINGS] == prints
+
+
+def smoothed():
+    """Of 1000 pixels 500 are 255, and 4 are 38."""
+    mask = np.zeros((10, 100), np.uint8)
+    mask[:5] = 255
+    mask[5, :4] = 38
+    return mask
 
 
 def _file(root):
@@ -237,7 +210,7 @@ def _no_images(root):
         (_empty, "is empty; expected images/ and masks/"),
         (_unknown, "holds a.jpg, b.jpg, pictures; expected images/ and masks/"),
         (_no_masks, "masks: no such folder; expected the masks of"),
-        (_no_images, "no image is in the split 'train'"),
+        (_no_images, "images; expected images there and their masks beside it"),
     ],
 )
 def test_what_is_no_dataset(tmp_path, make, words):
@@ -250,17 +223,18 @@ def test_what_is_no_dataset(tmp_path, make, words):
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("split", "foreground", "words"),
-    [
-        ("dev", "foreground", "there is no split 'dev'; expected one of: train, valid, test"),
-        ("train", "border", "border policy 'border'; expected one of: foreground, background, ignore"),
-    ],
-)
-def test_unknown_split_and_policy(split, foreground, words):
+def test_unknown_split():
     with pytest.raises(FiguregroundError) as caught:
-        open_dataset("synthetic", split, foreground=foreground)
-    assert str(caught.value) == words
+        open_dataset("synthetic", "dev")
+    assert str(caught.value) == "there is no split 'dev'; expected one of: train, valid, test"
+
+
+@pytest.mark.parametrize("settings", [{"foreground": "border"}, {"split": "nmaes"}])
+def test_unknown_policies(tmp_path, settings):
+    add_three(tmp_path)
+    (value,) = settings.values()
+    with pytest.raises(FiguregroundError, match=f"'{value}'; expected one of: "):
+        open_dataset(DataConfig(str(tmp_path), **settings), "train")
 
 
 def test_a_folder_that_may_not_be_read_is_not_left_out(tmp_path, monkeypatch):
@@ -287,3 +261,10 @@ def test_names_that_are_not_utf8(tmp_path):
     found = [open_dataset(tmp_path, split) for split in SPLITS]
     assert sorted(name for dataset in found for name in dataset.names) == sorted(names)
     assert len({dataset.fingerprint() for dataset in found}) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are bytes on POSIX only")
+def test_a_folder_whose_name_is_not_utf8(tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    add_three(root)
+    assert [len(open_dataset(root, split).fingerprint()) for split in SPLITS] == [64] * 3

@@ -9,7 +9,7 @@ from figureground.bundle import BundleInfo, read_info, read_tensors, replace_inf
 from figureground.cli import app
 from figureground.config import OperatingPoint, PostProcessingConfig, PreprocessingConfig
 from figureground.data import open_dataset
-from figureground.data.dataset import Sample
+from figureground.data.dataset import Sample, targets_of
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import evaluate, fit_on_valid, score_run
 from figureground.evaluation.fitting.operating_point import (
@@ -21,9 +21,9 @@ from figureground.evaluation.fitting.operating_point import (
     gain,
     sweep,
 )
-from figureground.labels import LEFT_OUT
 from figureground.prediction import Member, Segmenter, load
 
+LEFT_OUT = 255
 ODDS = np.log(3)  # the logit of 3 in 4
 
 
@@ -42,7 +42,7 @@ class Levels:
 
 
 class Drawn:
-    """Images of grey levels (32, 32) with label maps."""
+    """Images of grey levels (32, 32) with label maps of 0, 1 and 255, which is left out."""
 
     name, split, foreground = "drawn", "valid", "foreground"
 
@@ -55,7 +55,8 @@ class Drawn:
 
     def __getitem__(self, index):
         levels, labels = self.images[index]
-        return Sample(self.names[index], np.repeat(levels.astype(np.uint8)[..., None], 3, axis=2), labels)
+        image = np.repeat(levels.astype(np.uint8)[..., None], 3, axis=2)
+        return Sample(self.names[index], image, targets_of(labels == 1, labels != LEFT_OUT))
 
 
 def member(engine, **settings):

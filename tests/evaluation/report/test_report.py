@@ -12,6 +12,7 @@ from figureground.bundle import BundleInfo, write_bundle
 from figureground.cli import app
 from figureground.config import DataConfig, ModelConfig, OperatingPoint, PreprocessingConfig, TrainConfig, to_yaml
 from figureground.data import Sample, open_dataset
+from figureground.data.dataset import targets_of
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import evaluate, read_record, score_run, slices_of, write_report
 from figureground.evaluation.report.examples import ERROR_COLOURS, choose_cases, error_map, examples_of
@@ -47,11 +48,11 @@ class Squares:
 
     def __getitem__(self, index):
         image = np.full((60, 48, 3), 40 + index, np.uint8)
-        labels = np.zeros((60, 48), np.uint8)
+        mask = np.zeros((60, 48), bool)
         image[10:40, 5:25] = 220
         if index < 35:
-            labels[10:40, 5 + index // 2 : 25 + index // 2] = 1
-        return Sample(self.names[index], image, labels)
+            mask[10:40, 5 + index // 2 : 25 + index // 2] = True
+        return Sample(self.names[index], image, targets_of(mask))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PreprocessingConfig
-from figureground.data.dataset import Sample
+from figureground.data.dataset import Sample, targets_of
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Example, draw_examples, evaluate, show_prediction
 from figureground.evaluation.scoring.properties import PROPERTIES
@@ -33,14 +33,14 @@ class FourImages:
         return 4
 
     def __getitem__(self, index):
-        found, labels = np.zeros((2, 32, 32), np.uint8)
+        found, mask, kept = np.zeros((32, 32), np.uint8), np.zeros((32, 32), bool), np.ones((32, 32), bool)
         if index in (0, 3):
-            found[:16], labels[:16] = 255, 1
+            found[:16], mask[:16] = 255, True
         if index == 1:
-            found[:8], labels[:16] = 255, 1
+            found[:8], mask[:16] = 255, True
         if index == 3:
-            found[:20], labels[16:20] = 255, 255
-        return Sample(self.names[index], np.repeat(found[..., None], 3, axis=2), labels)
+            found[:20], kept[16:20] = 255, False
+        return Sample(self.names[index], np.repeat(found[..., None], 3, axis=2), targets_of(mask, kept))
 
 
 @pytest.fixture
@@ -138,9 +138,9 @@ class Photos(FourImages):
         height, width = (32, 32) if index == 2 else (64, 48)
         image = np.zeros((height, width, 3), np.uint8)
         image[: height // 2] = 255
-        labels = np.zeros((height, width), np.uint8)
-        labels[: (29 if index == 1 else height // 2)] = 1
-        return Sample(self.names[index], image, labels)
+        mask = np.zeros((height, width), bool)
+        mask[: (29 if index == 1 else height // 2)] = True
+        return Sample(self.names[index], image, targets_of(mask))
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_images_are_let_go(segmenter):
 
         def __getitem__(self, index):
             image = np.zeros((32, 32, 3), np.uint8)
-            sample = Sample(self.names[index], image, image[..., 0])
+            sample = Sample(self.names[index], image, targets_of(image[..., 0] > 0))
             samples.append(weakref.ref(sample))
             alive.append(sum(reference() is not None for reference in samples))
             return sample
@@ -229,7 +229,8 @@ def test_pooled_figures_are_those_of_all_pixels_together():
     tally = Tally(3)
     for _ in range(3):
         probability = rng.random((20, 30)).astype(np.float32)
-        tally.add(score_image(probability > 0.5, probability, rng.integers(0, 2, (20, 30)).astype(np.uint8)))
+        truth = rng.integers(0, 2, (20, 30)) == 1
+        tally.add(score_image(probability > 0.5, probability, (truth, None)))
     scores = tally.scores()
     tp, fp, fn = (scores.column(name).sum() for name in ("tp", "fp", "fn"))
     assert scores.pooled["precision"] == tp / (tp + fp)

@@ -1,13 +1,15 @@
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from skimage.measure import perimeter_crofton
 
+from figureground.data import open_dataset
 from figureground.data.sources.oxford_pet import species_and_breed
 from figureground.errors import FiguregroundError
-from figureground.evaluation import Evaluation, compare, groups_of, known_metadata, read_metadata, slices_of
+from figureground.evaluation import Evaluation, compare, groups_of, metadata_of, read_metadata, slices_of
 from figureground.evaluation.scoring.properties import PROPERTIES, perimeter, properties_of
 from figureground.evaluation.scoring.scores import COLUMNS, Scores
 from figureground.evaluation.scoring.slices import correlations_of, summary
@@ -20,10 +22,15 @@ def drawn(height=40, width=80, value=(0, 0, 0)):
     return np.full((height, width, 3), value, np.uint8), np.zeros((height, width), np.uint8)
 
 
+def truth_of(labels):
+    """From a label map of 0, 1 and 255, which is left out: what is figure, and what counts."""
+    return labels == 1, labels != 255
+
+
 def test_shape_by_hand():
     image, labels = drawn()
     labels[0:10, 0:30] = 1  # in the corner: 30 + 10 - 1 of 2 · (80 + 40) - 4 pixels of the rim
-    found = properties_of(image, labels)
+    found = properties_of(image, *truth_of(labels))
     assert found["area"] == 300 / 3200
     assert found["border"] == 39 / 236
     assert found["aspect"] == 3
@@ -34,7 +41,7 @@ def test_light_by_hand():
     image, labels = drawn(value=(51, 51, 51))
     image[:, 40:] = 153
     labels[10:20, 10:20] = 1
-    found = properties_of(image, labels)
+    found = properties_of(image, *truth_of(labels))
     assert found["brightness"] == pytest.approx(0.4)
     assert found["contrast"] == pytest.approx(0.2)
 
@@ -43,9 +50,9 @@ def test_colours_that_figure_and_background_share():
     image, labels = drawn(value=(0, 0, 200))
     labels[:, :20] = 1
     image[:10, :20] = 255, 0, 0  # a quarter of the figure
-    assert properties_of(image, labels)["similarity"] == pytest.approx(0.75)
+    assert properties_of(image, *truth_of(labels))["similarity"] == pytest.approx(0.75)
     image[:, :20] = 255, 0, 0
-    assert properties_of(image, labels)["similarity"] == 0
+    assert properties_of(image, *truth_of(labels))["similarity"] == 0
 
 
 def test_clutter_is_that_of_the_background_alone():
@@ -53,11 +60,11 @@ def test_clutter_is_that_of_the_background_alone():
     labels[10:30, 10:70] = 1
     image[labels == 1] = 255  # an edge all around the figure, and noise within
     image[12:28, 12:68:2] = 0
-    assert properties_of(image, labels)["clutter"] == 0
+    assert properties_of(image, *truth_of(labels))["clutter"] == 0
     image, labels = drawn()
     labels[30:] = 1
     image[:30, ::2] = 255  # every step to the side is 1, every step down 0
-    assert properties_of(image, labels)["clutter"] == pytest.approx(30 * 79 / (30 * 79 + 29 * 80))
+    assert properties_of(image, *truth_of(labels))["clutter"] == pytest.approx(30 * 79 / (30 * 79 + 29 * 80))
 
 
 def test_what_is_left_out_is_neither_figure_nor_background():
@@ -65,16 +72,16 @@ def test_what_is_left_out_is_neither_figure_nor_background():
     labels[:, :20] = 1
     labels[:, 40:] = 255
     image[:, 40::2] = 255
-    found = properties_of(image, labels)
+    found = properties_of(image, *truth_of(labels))
     assert (found["area"], found["clutter"]) == (0.5, 0)
 
 
 def test_the_complexity_of_a_disc_and_of_a_comb():
     y, x = np.mgrid[:200, :200]
     image, _ = drawn(200, 200)
-    disc = ((y - 100) ** 2 + (x - 100) ** 2 < 80**2).astype(np.uint8)
+    disc = (y - 100) ** 2 + (x - 100) ** 2 < 80**2
     assert properties_of(image, disc)["complexity"] == pytest.approx(1, abs=0.02)
-    comb = disc * (x % 10 < 5).astype(np.uint8)
+    comb = disc & (x % 10 < 5)
     assert properties_of(image, comb)["complexity"] > 20
 
 
@@ -89,7 +96,7 @@ def test_the_perimeter_is_that_of_scikit_image():
                                                 (1, {"similarity", "clutter"})])  # fmt: skip
 def test_what_does_not_exist_is_nan(label, missing):
     image, labels = drawn()
-    found = properties_of(image, labels + np.uint8(label))
+    found = properties_of(image, *truth_of(labels + np.uint8(label)))
     assert {name for name, value in found.items() if math.isnan(value)} == missing
 
 
@@ -160,12 +167,19 @@ def test_differences_of_groups_by_hand():
 
 
 def test_what_pets_are_called():
-    assert species_and_breed("Maine_Coon_12") == ("cat", "Maine Coon")
-    assert species_and_breed("great_pyrenees_1") == ("dog", "great pyrenees")
-    names = tuple(f"Sphynx_{i}" for i in range(45)) + tuple(f"pug_{i}" for i in range(45))
-    known = known_metadata(evaluation(RAMP, "oxford-iiit-pet", names))
-    assert (known["species"][0], known["breed"][-1]) == ("cat", "pug")
-    assert known_metadata(evaluation(RAMP)) == {}
+    assert species_and_breed("Maine_Coon_12") == {"species": "cat", "breed": "Maine Coon"}
+    assert species_and_breed("great_pyrenees_1") == {"species": "dog", "breed": "great pyrenees"}
+
+
+def test_what_the_source_tells_of_the_images():
+    rows = [species_and_breed("Sphynx_1"), {}, {**species_and_breed("pug_2"), "room": "hall"}]
+    pets = SimpleNamespace(metadata=rows)
+    assert metadata_of(pets) == {
+        "species": ["cat", "", "dog"],
+        "breed": ["Sphynx", "", "pug"],
+        "room": ["", "", "hall"],
+    }
+    assert metadata_of(open_dataset("synthetic:n=10,size=32", "test")) == {}
 
 
 def test_a_table_of_metadata(tmp_path):
@@ -209,6 +223,6 @@ def test_properties_cost_little():
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        properties_of(image, labels)
+        properties_of(image, *truth_of(labels))
         times.append(time.perf_counter() - start)
     assert min(times) < 0.02

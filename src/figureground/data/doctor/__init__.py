@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
 
+from figureground.config import FOREGROUNDS
 from figureground.data.doctor.checks import CHECKS, Examined, collect
 from figureground.data.doctor.disagreement import Predictor, check_agreement
 from figureground.data.doctor.findings import KINDS, Case, Finding, Kind
@@ -15,8 +16,7 @@ from figureground.data.doctor.page import write_findings
 from figureground.data.doctor.repair import repair, require_repairable
 from figureground.data.doctor.report import Report, write_json
 from figureground.data.doctor.survey import survey
-from figureground.data.sources.folder import MaskReader
-from figureground.data.sources.oxford_pet import BORDER_LABELS
+from figureground.data.masks import MaskReader, MaskSettings
 from figureground.errors import UsageError
 
 __all__ = [
@@ -59,11 +59,11 @@ def check(
     unknown = sorted(set(accept) - set(KINDS))
     if unknown:
         raise UsageError(f"there is no finding {unknown[0]!r}; expected one of: {', '.join(KINDS)}")
-    if foreground not in BORDER_LABELS:
-        raise UsageError(f"border policy {foreground!r}; expected one of: {', '.join(BORDER_LABELS)}")
+    if foreground not in FOREGROUNDS:
+        raise UsageError(f"border policy {foreground!r}; expected one of: {', '.join(FOREGROUNDS)}")
     files = survey(folder)
     masks = [item.mask for item in files.items if item.mask]
-    reading = Reading(files.layout, foreground, mask_threshold, MaskReader(masks))
+    reading = Reading(files.layout, foreground, MaskReader(masks, MaskSettings(mask_threshold)))
     unlisted = [inspect_image(path) for path in files.unlisted]
     examined = Examined(files, reading, inspect(files.items, reading, progress), unlisted)
     found = chain.from_iterable(check_one(examined) for check_one in CHECKS)

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from figureground.data.dataset import SPLITS
-from figureground.data.doctor.duplicates import join, near_pairs
 from figureground.data.doctor.findings import KINDS, Case, Finding
 from figureground.data.doctor.inspection import FigureFacts, ImageFacts, Inspected, MaskFacts, Unreadable
 from figureground.data.doctor.masks import Coding, Reading
 from figureground.data.doctor.survey import Survey
+from figureground.data.duplicates import join, near_pairs
 
 CODINGS: dict[Coding, str] = {
     "0/1": "values_0_1",
@@ -34,6 +34,7 @@ SETTLED_BY_THRESHOLD = {"values_1_2_3", "anti_aliased", "jpeg_mask", "several_cl
 ALIASES = {"MPO": "JPEG"}  # what telephones write: a JPEG with further pictures behind it
 TURNS_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 BORDER_COVERED, CENTRE_BARE = 0.6, 0.4  # shares from which, and below which, a mask seems inverted
+UNDIVIDED = "no split"
 RARE_CLASS = 0.05
 SHORTEST_SIDE, LONGEST_RATIO, AREA_FACTOR = 32, 3, 16
 
@@ -80,10 +81,10 @@ def check_pairs(examined: Examined) -> Found:
         elif item.mask and not item.image:
             yield "mask_without_image", Case((item.mask,))
         elif not item.image:
-            yield "missing", Case(detail=f"{item.name} ({item.split})")
+            yield "missing", Case(detail=f"{item.name} ({item.split or UNDIVIDED})")
     there = {item.split for item in examined.survey.items}
     for split in SPLITS:
-        if split not in there:
+        if split not in there and there != {None}:
             yield "empty_split", Case(detail=split)
     for files in examined.survey.same_name:
         yield "same_name", Case(files)
@@ -199,7 +200,7 @@ def _duplicate(how: str, records: list[Inspected]) -> tuple[str, Case]:
     splits = Counter(record.item.split for record in records)
     kind = f"{how}_{'leak' if len(splits) > 1 else 'duplicate'}"
     files = tuple(record.item.image for record in records if record.item.image)
-    return kind, Case(files, ", ".join(f"{count} in {split}" for split, count in splits.items()))
+    return kind, Case(files, ", ".join(f"{count} in {split or UNDIVIDED}" for split, count in splits.items()))
 
 
 CHECKS: tuple[Callable[[Examined], Found], ...] = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.data.dataset import SPLITS, Split
-from figureground.data.doctor.checks import Examined
+from figureground.data.doctor.checks import UNDIVIDED, Examined
 from figureground.data.doctor.findings import Case
 from figureground.data.doctor.inspection import ImageFacts, MaskFacts
 from figureground.data.doctor.masks import read_mask
@@ -35,7 +35,7 @@ class Verdict:
     """What the models say of one mask."""
 
     case: Case
-    split: Split
+    split: Split | None
     dice: float
     sure: float
     """Of the pixels on which mask and model differ, the share where the model's probability is beyond 0.8."""
@@ -59,7 +59,7 @@ def check_agreement(
 def outliers(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Those whose Dice is below Q1 - 3 (Q3 - Q1) of their split's, where the model is sure of most that differs."""
     found: list[Verdict] = []
-    for split in SPLITS:
+    for split in (*SPLITS, None):
         own = [verdict for verdict in verdicts if verdict.split == split]
         if own:
             first, third = np.percentile([verdict.dice for verdict in own], [25, 75])
@@ -69,12 +69,12 @@ def outliers(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def _judge(
-    split: Split, image: ImageFacts, mask: MaskFacts, examined: Examined, predictors: Sequence[Predictor]
+    split: Split | None, image: ImageFacts, mask: MaskFacts, examined: Examined, predictors: Sequence[Predictor]
 ) -> Verdict:
     pixels, figure = read_image(image.path), read_mask(mask.path, examined.reading).figure
     assert figure is not None
     score, sure = min(_compare(predict(pixels), figure) for predict in predictors)
-    detail = f"{split}, Dice {score:.3f}, the model is sure of {sure:.0%} of what differs"
+    detail = f"{split or UNDIVIDED}, Dice {score:.3f}, the model is sure of {sure:.0%} of what differs"
     return Verdict(Case((image.path, mask.path), detail), split, score, sure)
 
 

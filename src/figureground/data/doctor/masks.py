@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from figureground.data.sources.folder import MaskReader
-from figureground.data.sources.layouts import Layout
+from figureground.data.masks import MaskReader
 from figureground.data.sources.oxford_pet import BEYOND, BORDER, PET
 from figureground.images import read_indices, read_levels
 
@@ -29,11 +28,16 @@ THIN_SHARE = 0.01
 class Reading:
     """What decides which pixels of a mask file are figure."""
 
-    layout: Layout
+    layout: str
+    """A key of ``SOURCES``."""
     foreground: str = "foreground"
-    threshold: int | None = None
-    others: MaskReader | None = None
-    """Of all masks of the dataset: they decide whether one with a single value is empty or full, as in training."""
+    reader: MaskReader = MaskReader(())
+    """Of all masks of the dataset: what it decides of the folder holds for each file, as in training."""
+
+    @property
+    def threshold(self) -> int | None:
+        """This value and above is figure."""
+        return self.reader.settings.threshold
 
 
 @dataclass(frozen=True)
@@ -142,15 +146,12 @@ def _figure(levels: NDArray[Any], values: NDArray[Any], coding: Coding, reading:
         return _trimap_figure(levels, reading.foreground)
     if coding == "classes":
         return None
-    if len(values) == 1:
-        return np.full(levels.shape, _is_full(int(values[0]), reading.others))
+    if reading.reader.values and set(values.tolist()) <= set(reading.reader.values):
+        low, high = reading.reader.values
+        return np.asarray((levels == high) & (high > low))
+    if len(values) == 1:  # another than the folder has: a guess
+        return np.full(levels.shape, values[0] == 1 or values[0] >= 128)
     return np.asarray(levels >= (int(values[0]) + int(values[-1]) + 1) // 2)
-
-
-def _is_full(value: int, others: MaskReader | None) -> bool:
-    """Whether a mask that has only this value is all figure."""
-    known = others.is_full(value) if others is not None else None
-    return known if known is not None else value == 1 or value >= 128
 
 
 def _briefly(values: NDArray[Any]) -> str:

@@ -56,8 +56,8 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
     kept = [found for found in examined.readable() if not {found[1].path, found[2].path} & set(left_out)]
     for record, image, mask in tqdm(kept, desc="repairing", unit="image", leave=False, disable=not progress):
         split, name = record.item.split, record.item.name
-        actions += _copy_image(image, output / "images" / split / name, report)
-        actions += _copy_mask(image, mask, output / "masks" / split / name, report, turn=mask.path in inverted)
+        actions += _copy_image(image, output / "images" / (split or "") / name, report)
+        actions += _copy_mask(image, mask, output / "masks" / (split or "") / name, report, turn=mask.path in inverted)
     _write_log(output / LOG, actions)
     return actions
 
@@ -99,11 +99,11 @@ def files_left_out(findings: Iterable[Finding], examined: Examined) -> dict[Path
     return left_out
 
 
-def spare_copies(files: Collection[Path], splits: dict[Path, Split], kind: str) -> list[Path]:
+def spare_copies(files: Collection[Path], splits: dict[Path, Split | None], kind: str) -> list[Path]:
     """Of one picture's files those to leave out, so that test keeps its own and of exact copies one remains."""
     if not files:
         return []
-    last = max(files, key=lambda path: SPLITS.index(splits[path]))
+    last = max(files, key=lambda path: SPLITS.index(splits[path] or "train"))
     if kind == "near_leak":
         return [path for path in files if splits[path] != splits[last]]
     return [path for path in files if path != last]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from figureground.data.dataset import list_briefly
-from figureground.data.doctor.checks import Examined
+from figureground.data.doctor.checks import UNDIVIDED, Examined
 from figureground.data.doctor.findings import Case, Finding
 from figureground.files import replacing
 
@@ -36,7 +36,7 @@ class Report:
     @property
     def splits(self) -> dict[str, int]:
         """Images and masks of each split, whole or not."""
-        return dict(Counter(item.split for item in self.examined.survey.items))
+        return dict(Counter(item.split or UNDIVIDED for item in self.examined.survey.items))
 
     def relative(self, path: Path) -> str:
         """A file's path below the dataset's folder."""

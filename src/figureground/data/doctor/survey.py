@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from figureground.data.dataset import SPLITS, Split
-from figureground.data.sources.folder import files_by_stem, hashed_split, split_folders
-from figureground.data.sources.layouts import Layout, recognise
+from figureground.data.sources import recognise
+from figureground.data.sources.folder import files_by_stem, split_folders
 from figureground.data.sources.oxford_pet import image_files, split_names
+from figureground.errors import UsageError
 from figureground.files import files_below
 from figureground.image_files import IMAGE_SUFFIXES
 
@@ -18,7 +20,8 @@ class Item:
     """What ought to be an image and its mask."""
 
     name: str
-    split: Split
+    split: Split | None
+    """None where the folder is not divided: training then keeps near duplicates in one split."""
     image: Path | None
     mask: Path | None
 
@@ -27,7 +30,8 @@ class Item:
 class Survey:
     """All files of a dataset, sorted by what they are."""
 
-    layout: Layout
+    layout: str
+    """A key of ``SOURCES``."""
     root: Path
     items: tuple[Item, ...]
     same_name: tuple[tuple[Path, ...], ...]
@@ -45,7 +49,9 @@ def survey(folder: Path) -> Survey:
         FiguregroundError: no folder of a known layout, or one without the lists that its layout has.
     """
     layout, root = recognise(folder)
-    return _survey_pets(root) if layout == "oxford-pet" else _survey_folder(root)
+    if layout not in SURVEYS:
+        raise UsageError(f"{folder} is of the kind {layout!r}; expected one of: {', '.join(SURVEYS)}")
+    return SURVEYS[layout](root)
 
 
 def _survey_pets(root: Path) -> Survey:
@@ -69,7 +75,7 @@ def _survey_folder(root: Path) -> Survey:
         image_files, mask_files = (files_by_stem(place) if place.is_dir() else {} for place in (images, masks))
         for name in sorted({*image_files, *mask_files}):
             image, mask = (next(iter(files.get(name, ())), None) for files in (image_files, mask_files))
-            items.append(Item(name, split or hashed_split(name), image, mask))
+            items.append(Item(name, split, image, mask))
         same_name += [tuple(files) for found in (image_files, mask_files) for files in found.values() if len(files) > 1]
     ours = {root / "images", root / "masks", *(place for _, *both in places for place in both)}
     unlisted, stray = _rest([place for place in ours if place.is_dir()], items, same_name)
@@ -84,3 +90,6 @@ def _rest(
     rest = sorted({path for folder in folders for path in files_below(folder) if path.is_file()} - used)
     unlisted = [path for path in rest if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
     return tuple(unlisted), tuple(path for path in rest if path not in set(unlisted))
+
+
+SURVEYS: dict[str, Callable[[Path], Survey]] = {"oxford-pet": _survey_pets, "folder": _survey_folder}

@@ -1,1 +1,69 @@
-"""Where images and masks come from, a file for each kind of source."""
+"""Where images and their truth come from, a file for each kind of source; ``SOURCES`` is the list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from figureground.config import DataConfig
+from figureground.data.dataset import Source
+from figureground.data.sources import folder, oxford_pet
+from figureground.data.sources.synthetic import open_synthetic
+from figureground.errors import FiguregroundError
+
+__all__ = ["SOURCES", "Kind", "open_source", "recognise"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source that lies in files."""
+
+    find: Callable[[Path], Path | None]
+    """The folder or file that has this layout, at a path or right below it; none: it has another."""
+    open: Callable[[Path, DataConfig], Source]
+    layout: str
+    """What it looks like, for the message where nothing is recognised."""
+
+
+SOURCES: dict[str, Kind] = {
+    "oxford-pet": Kind(
+        oxford_pet.find_root, oxford_pet.open_oxford_pet, "the Oxford-IIIT Pet layout (images/, annotations/trimaps/)"
+    ),
+    "folder": Kind(folder.find_root, folder.open_folder, "images/ and masks/ (with or without train/ valid/ test/)"),
+}
+"""The first that recognises a path opens it."""
+
+
+def open_source(config: DataConfig) -> Source:
+    """All samples that a configuration names.
+
+    Raises:
+        FiguregroundError: nothing that can be read, with what was found and what is expected.
+    """
+    kind, _, settings = config.source.partition(":")
+    if kind == "synthetic":
+        return open_synthetic(settings)
+    found, root = recognise(Path(config.source))
+    return SOURCES[found].open(root, config)
+
+
+def recognise(path: Path) -> tuple[str, Path]:
+    """The kind of source at a path, a key of ``SOURCES``, and the folder or file that has its layout.
+
+    Raises:
+        FiguregroundError: nothing there, or of no layout that is known.
+    """
+    for name, kind in SOURCES.items():
+        root = kind.find(path)
+        if root is not None:
+            return name, root
+    if path.is_file():
+        raise FiguregroundError(f"{path} is a file; expected a folder with images/ and masks/. Unpack it if an archive")
+    if not path.is_dir():
+        raise FiguregroundError(f"{path}: no such folder; expected one with images/ and masks/, or 'synthetic'")
+    found = sorted(entry.name for entry in path.iterdir())[:5]
+    raise FiguregroundError(
+        f"{path} {'holds ' + ', '.join(found) if found else 'is empty'}; expected "
+        + ", or ".join(reversed([kind.layout for kind in SOURCES.values()]))
+    )

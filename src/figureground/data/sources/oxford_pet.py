@@ -7,18 +7,15 @@ Its folder holds ``images/NAME.*``, ``annotations/trimaps/NAME.png`` (1 pet, 2 b
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from figureground.data.dataset import SPLITS, FileDataset, Pair, Split, list_briefly
+from figureground.config import DataConfig
+from figureground.data.dataset import SPLITS, Entry, FileSource, Split, Targets, list_briefly, targets_of
 from figureground.errors import FiguregroundError
 from figureground.images import read_indices
-from figureground.labels import BACKGROUND, FIGURE, LEFT_OUT
 
 PET, BEYOND, BORDER = 1, 2, 3
-BORDER_LABELS = {"foreground": FIGURE, "background": BACKGROUND, "ignore": LEFT_OUT}
 NOT_IMAGES = {".mat", ".txt", ".xml"}
 
 
@@ -30,32 +27,37 @@ def find_root(folder: Path) -> Path | None:
     return None
 
 
-def open_oxford_pet(root: Path, split: Split, foreground: str = "foreground") -> FileDataset:
-    """One split of the dataset in ``root``.
+def open_oxford_pet(root: Path, config: DataConfig) -> FileSource:
+    """The dataset in ``root``, the folder with ``images`` and ``annotations``, in its official splits.
 
-    Args:
-        root: the folder with ``images`` and ``annotations``.
-        split: ``train`` and ``valid`` divide the official trainval list, ``test`` is the official test list.
-        foreground: what the border counts as: ``foreground``, ``background`` or ``ignore``.
+    ``train`` and ``valid`` divide the official trainval list, ``test`` is the official test list.
 
     Raises:
         FiguregroundError: a list, images or trimaps are missing.
     """
-    names = split_names(root, split)
-    if not names:
-        raise FiguregroundError(
-            f"{root / 'annotations'}: no name in the list of the split {split!r}; get annotations.tar.gz again"
-        )
     files = image_files(root)
     trimaps = root / "annotations" / "trimaps"
-    pairs = [Pair(name, files[name], trimaps / f"{name}.png") for name in names if name in files]
-    _refuse_missing([name for name in names if name not in files], root / "images")
-    _refuse_missing([pair.name for pair in pairs if not pair.mask.is_file()], trimaps)
-
-    def read_labels(trimap: Path) -> NDArray[np.uint8]:
-        return read_trimap(trimap, foreground)
-
-    return FileDataset("oxford-iiit-pet", split, pairs, read_labels, foreground)
+    by_split = {split: split_names(root, split) for split in SPLITS}
+    for split, names in by_split.items():
+        if not names:
+            raise FiguregroundError(
+                f"{root / 'annotations'}: no name in the list of the split {split!r}; get annotations.tar.gz again"
+            )
+    listed = [(split, name) for split, names in by_split.items() for name in names]
+    entries = [
+        Entry(name, files[name], trimaps / f"{name}.png", split, metadata=species_and_breed(name))
+        for split, name in listed
+        if name in files
+    ]
+    _refuse_missing([name for _, name in listed if name not in files], root / "images")
+    _refuse_missing([entry.name for entry in entries if not entry.truth.is_file()], trimaps)
+    return FileSource(
+        "oxford-pet",
+        "oxford-iiit-pet",
+        entries,
+        partial(read_trimap, foreground=config.foreground),
+        config.foreground,
+    )
 
 
 def image_files(root: Path) -> dict[str, Path]:
@@ -81,17 +83,16 @@ def split_names(root: Path, split: Split) -> list[str]:
     return [name for index, name in enumerate(names) if (index % 10 == 0) == (split == "valid")]
 
 
-def read_trimap(path: Path, foreground: str) -> NDArray[np.uint8]:
-    """A trimap file as a label map (H, W); ``foreground`` is the border's policy."""
+def read_trimap(path: Path, foreground: str) -> Targets:
+    """The targets of a trimap file; ``foreground`` is what its border counts as."""
     trimap = read_indices(path)
-    lookup = np.zeros(256, np.uint8)
-    lookup[[PET, BEYOND, BORDER]] = FIGURE, BACKGROUND, BORDER_LABELS[foreground]
     if trimap.min() < PET or trimap.max() > BORDER:
         raise FiguregroundError(
             f"trimap {path} has values from {trimap.min()} to {trimap.max()}; "
             "expected 1 (pet), 2 (background) and 3 (border)"
         )
-    return lookup[trimap]
+    figure = trimap != BEYOND if foreground == "foreground" else trimap == PET
+    return targets_of(figure, trimap != BORDER if foreground == "ignore" else None)
 
 
 def _refuse_missing(missing: list[str], folder: Path) -> None:
@@ -132,14 +133,13 @@ def download(root: Path) -> Path:
 def _is_whole(folder: Path) -> bool:
     """Whether no file of any split is missing: unpacking may have been interrupted."""
     try:
-        for split in SPLITS:
-            open_oxford_pet(folder, split)
+        open_oxford_pet(folder, DataConfig())
     except FiguregroundError:
         return False
     return True
 
 
-def species_and_breed(name: str) -> tuple[str, str]:
-    """What an image's name tells, ``Maine_Coon_12``: (cat, Maine Coon); cats are spelt with a capital, dogs are not."""
+def species_and_breed(name: str) -> dict[str, str]:
+    """What an image's name tells, of ``Maine_Coon_12`` that it is a cat, a Maine Coon; dogs are not capitalised."""
     breed = name.rpartition("_")[0]
-    return "cat" if breed[:1].isupper() else "dog", breed.replace("_", " ")
+    return {"species": "cat" if breed[:1].isupper() else "dog", "breed": breed.replace("_", " ")}

@@ -6,16 +6,15 @@ colours of what is behind them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from figureground.data.dataset import SPLITS, Sample, Split
+from figureground.data.dataset import SPLITS, Entry, Sample, Split, Targets, targets_of
 from figureground.errors import FiguregroundError
-from figureground.labels import FIGURE
 
 VERSION = 1  # part of the fingerprint: raise it when the same seed draws something else
 DEFAULTS = {"n": 500, "size": 256, "seed": 0}
@@ -25,36 +24,37 @@ SIMILAR_SHARE = 1 / 3
 class Synthetic:
     """``n`` drawn samples of ``size`` × ``size`` pixels, 80% train, 10% valid, 10% test; the same for the same seed."""
 
-    def __init__(self, split: Split, n: int = 500, size: int = 256, seed: int = 0) -> None:
+    kind = "synthetic"
+    foreground = "foreground"
+
+    def __init__(self, n: int = 500, size: int = 256, seed: int = 0) -> None:
         if n < 10 or size < 32:
             raise FiguregroundError(f"synthetic data with n={n}, size={size}; expected n of 10 and size of 32 or more")
         tenth = n // 10
+        counts: dict[Split, int] = {"train": n - 2 * tenth, "valid": tenth, "test": tenth}
         self.name = f"synthetic:n={n},size={size},seed={seed}"
-        self.split: Split = split
-        self.foreground = "foreground"
-        self.names: Sequence[str] = [
-            f"{split}-{index:04d}" for index in range(n - 2 * tenth if split == "train" else tenth)
+        self.entries: Sequence[Entry] = [
+            Entry(f"{split}-{index:04d}", Path(), (seed, SPLITS.index(split), index), split)
+            for split, count in counts.items()
+            for index in range(count)
         ]
         self._size = size
-        self._seed = (seed, SPLITS.index(split))
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def read(self, entry: Entry) -> Sample:
+        """Draw one sample; the same entry always gives the same."""
+        image, mask = draw_sample(np.random.default_rng(entry.truth), self._size)
+        return Sample(entry.name, image, targets_of(mask))
 
-    def __getitem__(self, index: int) -> Sample:
-        """Draw one sample; the same index always gives the same."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        rng = np.random.default_rng((*self._seed, index))
-        image, mask = draw_sample(rng, self._size)
-        return Sample(self.names[index], image, mask.astype(np.uint8) * FIGURE)
+    def targets(self, entry: Entry) -> Targets:
+        """The truth alone."""
+        return self.read(entry).targets
 
-    def fingerprint(self) -> str:
-        """A hash of the settings."""
-        return hashlib.sha256(f"{VERSION} {self.name} {self.split}".encode()).hexdigest()
+    def stamp(self, entry: Entry) -> str:
+        """The version of the drawing; the name of the data says the rest."""
+        return f"{VERSION} {entry.truth}"
 
 
-def open_synthetic(settings: str, split: Split) -> Synthetic:
+def open_synthetic(settings: str) -> Synthetic:
     """From the text behind ``synthetic:``, such as ``n=200,size=128,seed=3``.
 
     Raises:
@@ -68,7 +68,7 @@ def open_synthetic(settings: str, split: Split) -> Synthetic:
                 f"synthetic data setting {part!r}; expected whole numbers for n, size, seed: synthetic:n=200,size=128"
             )
         values[name] = int(value)
-    return Synthetic(split, **values)
+    return Synthetic(**values)
 
 
 def draw_sample(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PostProcessingConfig, QualityConfig, plain, require
 from figureground.data import Dataset
+from figureground.data.dataset import Truth
 from figureground.evaluation.fitting.cleanup import choose_post_processing
 from figureground.evaluation.fitting.operating_point import (
     Row,
@@ -130,7 +130,7 @@ def fit_on_valid(
         chosen = next(row for row in rows if row.threshold == 0.5)
     info = replace(info, operating_point=OperatingPoint(chosen.threshold, temperature.temperature, split))
     if post_processing:
-        pairs = ((p.mask, labels) for p, labels in _predictions(_segmenter(member, info), dataset, progress))
+        pairs = ((p.mask, truth) for p, truth in _predictions(_segmenter(member, info), dataset, progress))
         info = replace(info, post_processing=choose_post_processing(pairs))
     quality = _fit_quality(_segmenter(member, info), dataset, progress)
     if quality:
@@ -142,21 +142,19 @@ def _segmenter(member: Member, info: BundleInfo) -> Segmenter:
     return Segmenter(replace(member, info=info))
 
 
-def _predictions(
-    segmenter: Segmenter, dataset: Dataset, progress: bool
-) -> Iterator[tuple[Prediction, NDArray[np.uint8]]]:
-    for image, logits, labels in at_network_size(segmenter, dataset, progress=progress):
-        yield segmenter.prediction(image, logits), labels
+def _predictions(segmenter: Segmenter, dataset: Dataset, progress: bool) -> Iterator[tuple[Prediction, Truth]]:
+    for image, logits, truth in at_network_size(segmenter, dataset, progress=progress):
+        yield segmenter.prediction(image, logits), truth
 
 
 def _fit_quality(segmenter: Segmenter, dataset: Dataset, progress: bool) -> QualityFit | None:
     """From the predictions that have a mask: an empty one has no estimate, but always needs a review."""
     measured, true = [], []
-    for prediction, labels in _predictions(segmenter, dataset, progress):
+    for prediction, truth in _predictions(segmenter, dataset, progress):
         if prediction.mask.any():
             by_name = features(prediction.mask, prediction.probability)
             measured.append([by_name[name] for name in FEATURES])
-            true.append(float(dice(*counts(prediction.mask, labels))))
+            true.append(float(dice(*counts(prediction.mask, *truth))))
     if len(true) < FEWEST_TO_FIT:
         return None
     return fit_quality(np.array(measured), np.array(true), dataset.split)

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo, read_info, read_shapes, read_tensors, write_bundle
 from figureground.config import DataConfig, plain, require
-from figureground.data import Dataset
+from figureground.data import Dataset, open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation.comparing import require_several
-from figureground.evaluation.score_run import open_split
 from figureground.evaluation.scoring.evaluation import evaluate
 from figureground.files import UNSPEAKABLE, replacing
 from figureground.prediction import Member, Segmenter
@@ -51,7 +50,7 @@ def average(
     bundles = require_alike(models)
     if folder.exists():
         raise FiguregroundError(f"{folder} exists; choose another --name, or remove what a killed command has left")
-    valid = open_split(data, "valid")
+    valid = open_dataset(data, "valid")
     with claimed(folder):
         chosen = _helping(models, bundles, valid, progress) if choose else range(len(models))
         taken = tuple(models[index] for index in chosen)

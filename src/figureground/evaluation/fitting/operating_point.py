@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from figureground.config import require
 from figureground.data import Dataset
+from figureground.data.dataset import Truth
 from figureground.errors import UsageError
 from figureground.evaluation.scoring.evaluation import at_network_size
 from figureground.evaluation.scoring.scores import TOLERANCE_SHARE
 from figureground.evaluation.statistics import Mean, bootstrap_mean
-from figureground.labels import FIGURE, LEFT_OUT
 from figureground.metrics import (
     Counts,
     boundary_distances,
@@ -91,19 +91,19 @@ def collect(segmenter: Segmenter, dataset: Dataset, *, progress: bool = False) -
     pixels = np.zeros((len(dataset), 2, BINS), np.int32)
     sums = np.zeros((2, BINS))
     boundaries = np.zeros((len(dataset), len(BOUNDARY_EDGES)))
-    for index, (_, logits, labels) in enumerate(at_network_size(segmenter, dataset, progress=progress)):
-        kept = labels != LEFT_OUT
-        given, figure = logits[kept], labels[kept] == FIGURE
+    for index, (_, logits, truth) in enumerate(at_network_size(segmenter, dataset, progress=progress)):
+        kept = slice(None) if truth[1] is None else truth[1]
+        given, figure = logits[kept].ravel(), truth[0][kept].ravel()
         place = np.searchsorted(EDGES, given) + BINS * figure  # above edge e: in a bin after e
         pixels[index] = np.bincount(place, minlength=2 * BINS).reshape(2, BINS)
         sums += np.bincount(place, given, 2 * BINS).reshape(2, BINS)
-        boundaries[index] = [_boundary_f1(logits > EDGES[edge], labels) for edge in BOUNDARY_EDGES]
+        boundaries[index] = [_boundary_f1(logits > EDGES[edge], truth) for edge in BOUNDARY_EDGES]
     return Histograms(pixels, sums, boundaries)
 
 
-def _boundary_f1(mask: NDArray[np.bool_], labels: NDArray[np.uint8]) -> float:
-    distances = boundary_distances(mask, complete_truth(mask, labels))
-    return boundary_f1(*matches(distances, TOLERANCE_SHARE * float(np.hypot(*labels.shape))))
+def _boundary_f1(mask: NDArray[np.bool_], truth: Truth) -> float:
+    distances = boundary_distances(mask, complete_truth(mask, *truth))
+    return boundary_f1(*matches(distances, TOLERANCE_SHARE * float(np.hypot(*mask.shape))))
 
 
 def fit_temperature(found: Histograms) -> Temperature:

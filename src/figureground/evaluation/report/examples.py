@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from figureground.data import Dataset
 from figureground.drawing import PANEL, show_pictures
 from figureground.evaluation.scoring.evaluation import HEADLINE_THRESHOLD, headline_probability
-from figureground.labels import LEFT_OUT
 from figureground.prediction import Segmenter
 from figureground.prediction.photos.result import lay_over
 from figureground.preprocessing import tensor_to_image
@@ -67,7 +66,7 @@ def examples_of(
         sample = dataset[int(index)]
         (logits,) = segmenter.logit_maps([sample.image])
         found = headline_probability(segmenter, logits, *sample.image.shape[:2]) > HEADLINE_THRESHOLD
-        kept = sample.labels != LEFT_OUT
+        kept = sample.kept
         yield Example(sample.name, sample.image, sample.mask, found, float(dice[index]), kept)
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from figureground.config import PostProcessingConfig, plain, require
 from figureground.data import Dataset, Sample
+from figureground.data.dataset import Truth, as_seen
 from figureground.evaluation.scoring.estimates import QualityScores, score_quality
 from figureground.evaluation.scoring.properties import PROPERTIES, properties_of
 from figureground.evaluation.scoring.scores import (
@@ -187,14 +188,14 @@ def evaluate(
     with bar, _csv_writer(per_image, kinds) as write:
         for samples in batches(dataset, batch_size):
             for sample, logits in zip(samples, segmenter.logit_maps([s.image for s in samples]), strict=True):
-                small = _at_network(segmenter, sample)
+                small = as_seen(segmenter.preprocessing, sample)
                 prediction = segmenter.prediction(small.image, logits)
                 judged.append((prediction.estimated_dice, prediction.needs_review))
-                images = _score(segmenter, prediction, logits, sample, small.labels, kinds)
+                images = _score(segmenter, prediction, logits, sample, small.truth, kinds)
                 for kind, image in images.items():
                     tallies[kind].add(image)
                 row = next(rows)
-                row[:] = list(properties_of(small.image, small.labels).values())
+                row[:] = list(properties_of(small.image, *small.truth).values())
                 cells = [cell for image in images.values() for cell in image.row]
                 write([sample.name, dataset.foreground, *row, *cells, *judged[-1]])
             bar.update(len(samples))
@@ -234,27 +235,21 @@ def _evaluation(
     )
 
 
-def _at_network(segmenter: Segmenter, sample: Sample) -> Sample:
-    """The sample at the network's size."""
-    preprocessing = segmenter.preprocessing
-    return Sample(sample.name, preprocessing.scale_image(sample.image), preprocessing.scale_target(sample.labels))
-
-
 def _score(
     segmenter: Segmenter,
     prediction: Prediction,
     logits: NDArray[np.float32],
     sample: Sample,
-    labels: NDArray[np.uint8],
+    truth: Truth,
     kinds: Sequence[str],
 ) -> dict[str, ImageScores]:
-    """By kind; ``prediction`` is the fitted one, and ``labels`` the truth, at the network's size."""
-    scores = {"": _score_headline(segmenter, logits, prediction.image, labels)}
+    """By kind; ``prediction`` is the fitted one, and ``truth`` that at the network's size."""
+    scores = {"": _score_headline(segmenter, logits, prediction.image, truth)}
     if "native_" in kinds:
         same = prediction.image.shape == sample.image.shape
-        scores["native_"] = scores[""] if same else _score_headline(segmenter, logits, sample.image, sample.labels)
+        scores["native_"] = scores[""] if same else _score_headline(segmenter, logits, sample.image, sample.truth)
     if "fitted_" in kinds:
-        scores["fitted_"] = score_image(prediction.mask, prediction.probability, labels)
+        scores["fitted_"] = score_image(prediction.mask, prediction.probability, truth)
     return scores
 
 
@@ -266,10 +261,10 @@ def headline_probability(
 
 
 def _score_headline(
-    segmenter: Segmenter, logits: NDArray[np.float32], image: NDArray[np.uint8], labels: NDArray[np.uint8]
+    segmenter: Segmenter, logits: NDArray[np.float32], image: NDArray[np.uint8], truth: Truth
 ) -> ImageScores:
     probability = headline_probability(segmenter, logits, *image.shape[:2])
-    return score_image(probability > HEADLINE_THRESHOLD, probability, labels)
+    return score_image(probability > HEADLINE_THRESHOLD, probability, truth)
 
 
 @contextmanager
@@ -293,13 +288,13 @@ def batches(dataset: Dataset, size: int) -> Iterator[Sequence[Sample]]:
 
 def at_network_size(
     segmenter: Segmenter, dataset: Dataset, *, progress: bool = False, batch_size: int = 8
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]]:
-    """Image (h, w, 3), logits (h, w) and label map (h, w) of each sample of a split, in order."""
-    preprocessing = segmenter.preprocessing
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], Truth]]:
+    """Image (h, w, 3), logits (h, w) and truth (h, w) of each sample of a split, in order."""
     bar = tqdm(total=len(dataset), desc=f"fitting on {dataset.split}", unit="image", disable=not progress, leave=False)
     with bar:
         for samples in batches(dataset, batch_size):
             maps = segmenter.logits([sample.image for sample in samples])
             for sample, logits in zip(samples, maps, strict=True):
-                yield preprocessing.scale_image(sample.image), logits, preprocessing.scale_target(sample.labels)
+                small = as_seen(segmenter.preprocessing, sample)
+                yield small.image, logits, small.truth
             bar.update(len(samples))

@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from figureground.labels import BACKGROUND, FIGURE, LEFT_OUT
-
 NONE = math.nan
 
 
@@ -48,18 +46,20 @@ PROPERTIES = {
 }
 
 
-def properties_of(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> dict[str, float]:
-    """The properties of an image (H, W, 3) with its label map (H, W), by the names of ``PROPERTIES``.
+def properties_of(
+    image: NDArray[np.uint8], truth: NDArray[np.bool_], kept: NDArray[np.bool_] | None = None
+) -> dict[str, float]:
+    """The properties of an image (H, W, 3) with its truth (H, W), by the names of ``PROPERTIES``.
 
     Luma is that of ITU-R BT.601 over 255; RMS contrast as in Peli (JOSA A 1990, equation 4). Pixels that are left out
     belong to neither figure nor background. What does not exist is NaN: the shape of no figure, the clutter of no
     background, the similarity where one of both is missing.
     """
-    figure, background = labels == FIGURE, labels == BACKGROUND
+    figure, background = (truth, ~truth) if kept is None else (truth & kept, ~truth & kept)
     luma = np.asarray(Image.fromarray(image).convert("L"), np.float32) / np.float32(255)
     area = int(figure.sum())
     return {
-        "area": _share(area, int((labels != LEFT_OUT).sum())),
+        "area": _share(area, int(figure.sum() + background.sum())),
         "border": float(_rim(figure).mean()),
         "aspect": _aspect(figure) if area else NONE,
         "brightness": float(luma.mean()),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from figureground.data.dataset import Truth
 from figureground.evaluation.statistics import Mean, bootstrap_means
 from figureground.metrics import (
     Reliability,
@@ -102,25 +103,25 @@ class ImageScores(NamedTuple):
     parts: Parts
 
 
-def score_image(mask: NDArray[np.bool_], probability: NDArray[np.float32], labels: NDArray[np.uint8]) -> ImageScores:
+def score_image(mask: NDArray[np.bool_], probability: NDArray[np.float32], truth: Truth) -> ImageScores:
     """Score one prediction, all arguments of shape (H, W)."""
-    truth = complete_truth(mask, labels)
-    diagonal = float(np.hypot(*labels.shape))
-    distances = boundary_distances(mask, truth)
-    sweep = counts_by_threshold(probability, labels)
+    complete = complete_truth(mask, *truth)
+    diagonal = float(np.hypot(*mask.shape))
+    distances = boundary_distances(mask, complete)
+    sweep = counts_by_threshold(probability, *truth)
     parts = Parts(
-        overlap=np.array(counts(mask, labels)),
+        overlap=np.array(counts(mask, *truth)),
         near_share=np.array(matches(distances, TOLERANCE_SHARE * diagonal)),
         near_pixels=np.array(matches(distances, TOLERANCE_PIXELS)),
         distance=np.array([sum(pixels.sum() for pixels in distances), sum(map(len, distances))]),
-        band=np.array(band_counts(mask, truth, max(1, round(BAND_SHARE * diagonal)))),
-        reliability=np.array(reliability(probability, labels)),
+        band=np.array(band_counts(mask, complete, max(1, round(BAND_SHARE * diagonal)))),
+        reliability=np.array(reliability(probability, *truth)),
         sweep=np.array(sweep),
         sweep_dice=dice(*sweep),
     )
     figures = figures_of(parts) | {"hd95": hausdorff95(distances)}
     empty = sum(len(pixels) == 0 for pixels in distances)
-    return ImageScores((*labels.shape, *parts.overlap, empty, *(figures[name] for name in METRICS)), parts)
+    return ImageScores((*mask.shape, *parts.overlap, empty, *(figures[name] for name in METRICS)), parts)
 
 
 def figures_of(parts: Parts) -> dict[str, float]:

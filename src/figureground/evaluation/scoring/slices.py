@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.data.dataset import list_briefly
-from figureground.data.sources.oxford_pet import species_and_breed
+from figureground.data.dataset import Dataset, list_briefly
 from figureground.errors import FiguregroundError
 from figureground.evaluation.scoring.evaluation import Evaluation
 from figureground.evaluation.scoring.properties import PROPERTIES
@@ -222,12 +221,10 @@ def read_metadata(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     return {column: [by_name[name][column] or "" for name in names] for column in columns if column not in (NAME, None)}
 
 
-def known_metadata(evaluation: Evaluation) -> dict[str, list[str]]:
-    """What the names alone tell: species and breed of the Oxford-IIIT pets, nothing of other data."""
-    if evaluation.data != "oxford-iiit-pet":
-        return {}
-    species, breeds = zip(*map(species_and_breed, evaluation.names), strict=True)
-    return {"species": list(species), "breed": list(breeds)}
+def metadata_of(dataset: Dataset) -> dict[str, list[str]]:
+    """What the source tells of the images of a split: a value for each, by column; missing ones are empty."""
+    columns = dict.fromkeys(column for row in dataset.metadata for column in row)
+    return {column: [row.get(column, "") for row in dataset.metadata] for column in columns}
 
 
 def summary(slices: Sequence[Slice], most: int = 5) -> list[str]:

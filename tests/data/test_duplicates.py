@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from figureground.data.doctor.duplicates import CHUNK, join, near_pairs
+from figureground.data.duplicates import CHUNK, join, near_pairs
 
 
 @pytest.fixture(scope="module")

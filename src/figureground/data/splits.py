@@ -1,0 +1,221 @@
+"""Who is in which split: as the source says, by exact shares, or by the names alone.
+
+Shares are exact and the same for the same files on every machine. Each part gets its images from all over the range of
+the figure's share, and what belongs together stays together: groups that the user names, and near duplicates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from figureground.config import DataConfig
+from figureground.data.dataset import FIGURE, FULL, SPLITS, Entry, Source, Split, fingerprint, list_briefly
+from figureground.data.duplicates import join, near_pairs
+from figureground.errors import FiguregroundError
+from figureground.files import CACHE_FOLDER, replacing
+from figureground.images import read_reduced
+
+SHARES = (0.8, 0.1, 0.1)
+"""Of train, valid and test."""
+FEWEST = 3
+"""Images that can be divided so that no part is empty."""
+PROPOSE_FOLDS = 30
+"""Images below which one division says little."""
+THUMBNAIL = 32
+VERSION = 1  # of the stored divisions: raise it when the rules change
+log = logging.getLogger(__name__)
+_said: set[str] = set()  # each split that is opened would say the same again
+
+
+@dataclass(frozen=True)
+class Member:
+    """What decides where a sample goes."""
+
+    name: str
+    group: str | None
+    share: float
+    """Of its pixels that are figure."""
+
+
+def divide_source(source: Source, config: DataConfig) -> dict[Split, list[Entry]]:
+    """The entries of a source by split, each in the source's order.
+
+    Raises:
+        FiguregroundError: some samples have a split and others have none, or there are too few to divide.
+    """
+    entries = source.entries
+    without = [entry.name for entry in entries if entry.split is None]
+    if without and len(without) < len(entries):
+        raise FiguregroundError(
+            f"{source.name}: {len(without)} of {len(entries)} samples have no split: {list_briefly(without)}; "
+            "give all of them one, or none"
+        )
+    if not without:
+        return _by_split(entries, {entry.name: entry.split for entry in entries if entry.split})
+    if config.split == "names":
+        return _by_split(entries, {entry.name: split_by_name(entry.name) for entry in entries})
+    folder = None if config.cache == "off" else Path(config.cache) if config.cache != "auto" else CACHE_FOLDER
+    return _by_split(entries, _stored(source, folder))
+
+
+def _by_split(entries: Sequence[Entry], splits: Mapping[str, Split]) -> dict[Split, list[Entry]]:
+    return {split: [entry for entry in entries if splits[entry.name] == split] for split in SPLITS}
+
+
+def split_by_name(name: str) -> Split:
+    """The split of an image by its name alone: 80% train, 10% valid, 10% test."""
+    tenth = _hash(name) % 10
+    return "valid" if tenth == 8 else "test" if tenth == 9 else "train"
+
+
+def divide(members: Sequence[Member], shares: Sequence[float]) -> dict[str, int]:
+    """Which part each sample goes to, by name.
+
+    Single samples are sorted by the figure's share and cut into as many strata as a part has places; each stratum gives
+    one, the one whose name has the lowest hash. Groups go before, the largest first, each to the part that lacks most.
+
+    Args:
+        members: at least as many as there are shares.
+        shares: of each part; they sum to 1. The first takes what remains, and no part is empty.
+    """
+    left = _places(len(members), shares)
+    together: dict[str, list[Member]] = {}
+    for member in members:
+        key = f"name {member.name}" if member.group is None else f"group {member.group}"
+        together.setdefault(key, []).append(member)
+    several = sorted(
+        (key for key, group in together.items() if len(group) > 1), key=lambda k: (-len(together[k]), _hash(k))
+    )
+    parts: dict[str, int] = {}
+    for number, key in enumerate(several):
+        empty = sorted(set(range(len(left))) - set(parts.values()))
+        must_fill = len(together) - number <= len(empty)  # as many groups and single samples as empty parts remain
+        part = max(empty if must_fill else range(len(left)), key=lambda index: left[index])
+        parts |= {member.name: part for member in together[key]}
+        left[part] -= len(together[key])
+    single = sorted(
+        (group[0] for group in together.values() if len(group) == 1), key=lambda m: (m.share, _hash(m.name))
+    )
+    for part in range(1, len(left)):
+        strata = np.array_split(np.arange(len(single)), left[part]) if left[part] > 0 else []
+        for stratum in strata:
+            if len(stratum):
+                chosen = min((single[index] for index in stratum), key=lambda m: _hash(f"{part} {m.name}"))
+                parts[chosen.name] = part
+        single = [member for member in single if member.name not in parts]
+    return parts | {member.name: 0 for member in single}
+
+
+def _places(count: int, shares: Sequence[float]) -> list[int]:
+    """How many samples each part gets: rounded shares, at least one; the first part takes the rest."""
+    others = [max(1, int(share * count + 0.5)) for share in shares[1:]]
+    return [count - sum(others), *others]
+
+
+def _stored(source: Source, folder: Path | None) -> dict[str, Split]:
+    """The division of a source by shares, from the cache in ``folder`` if these files were divided before."""
+    if len(source.entries) < FEWEST:
+        raise FiguregroundError(
+            f"{source.name} has {len(source.entries)} images; expected at least {FEWEST}, one each to train, choose "
+            "and test with. Add images with masks, or divide them yourself: images/train, images/valid, images/test"
+        )
+    key = fingerprint(source, source.entries, f"{VERSION} {[entry.group for entry in source.entries]}")
+    path = folder / "splits" / f"{key[:24]}.json" if folder else None
+    names = {entry.name for entry in source.entries}
+    with suppress(OSError, ValueError, AttributeError):  # not there, or damaged: it is made again
+        if path is not None:
+            found = json.loads(path.read_text("utf-8"))
+            if set(found["splits"]) == names and set(found["splits"].values()) <= set(SPLITS):
+                _say(source.name, tuple(found["splits"].items()), found["duplicates"])
+                return dict(found["splits"])
+    splits, duplicates = _divided(source)
+    _say(source.name, tuple(splits.items()), duplicates)
+    if path is not None:
+        with suppress(FiguregroundError), replacing(path) as partial:  # only a convenience
+            partial.write_text(json.dumps({"splits": splits, "duplicates": duplicates}), "utf-8")
+    return splits
+
+
+def _divided(source: Source) -> tuple[dict[str, Split], int]:
+    """The split of each sample, and how many of them are near duplicates that stay together."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks = list(pool.map(lambda entry: _look(source, entry), source.entries))
+    alike = join(len(looks), near_pairs(np.stack([thumbnail for _, thumbnail in looks])))
+    own = [entry.group for entry in source.entries]
+    groups = _joined(own, alike)
+    if _units(groups) < len(SHARES):  # a film, say: dividing it is better than not training
+        log.warning("%s: nearly all images are near duplicates; they are divided as if they were not", source.name)
+        groups, alike = own, []
+    if _units(groups) < len(SHARES):
+        named = list_briefly(sorted({group for group in own if group}))
+        raise FiguregroundError(
+            f"{source.name}: the images are of {_units(groups)} groups ({named}); expected at least {len(SHARES)}, "
+            "one each to train, choose and test with. Give another --group"
+        )
+    members = [
+        Member(entry.name, group, share) for entry, group, (share, _) in zip(source.entries, groups, looks, strict=True)
+    ]
+    parts = divide(members, SHARES)
+    return {name: SPLITS[part] for name, part in parts.items()}, sum(map(len, alike))
+
+
+def _units(groups: Sequence[str | None]) -> int:
+    """How many groups and single samples there are."""
+    return len(set(groups) - {None}) + sum(group is None for group in groups)
+
+
+def _look(source: Source, entry: Entry) -> tuple[float, NDArray[np.uint8]]:
+    """The share of figure and a grey thumbnail of a sample; nothing and black where it cannot be read: it is named in
+    its turn.
+    """
+    share, thumbnail = 0.0, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
+    with suppress(FiguregroundError):
+        share = float(source.targets(entry)[FIGURE].mean() / FULL)
+    with suppress(FiguregroundError):
+        seen, _ = read_reduced(entry.image, (THUMBNAIL, THUMBNAIL))
+        grey = Image.fromarray(seen).convert("L")
+        thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    return share, thumbnail
+
+
+def _joined(groups: Sequence[str | None], alike: Sequence[Sequence[int]]) -> list[str | None]:
+    """Groups of samples where near duplicates are of one group too, and groups that share one become one."""
+    names: list[str | None] = list(groups)
+    for index, together in enumerate(alike):
+        own = {names[member] for member in together} - {None}
+        joined = min(own) if own else f"near duplicates {index}"  # type: ignore[type-var]
+        names = [
+            joined if place in together or (name is not None and name in own) else name
+            for place, name in enumerate(names)
+        ]
+    return names
+
+
+def _say(name: str, splits: tuple[tuple[str, Split], ...], duplicates: int) -> None:
+    counts = {split: sum(found == split for _, found in splits) for split in SPLITS}
+    line = f"{name}: {len(splits)} images, divided into " + ", ".join(f"{n} {split}" for split, n in counts.items())
+    if duplicates:
+        line += f"; {duplicates} near duplicates are kept on one side"
+    if len(splits) < PROPOSE_FOLDS:
+        line += (
+            f"; with fewer than {PROPOSE_FOLDS} images the test score depends on the division: repeat with other folds"
+        )
+    if line not in _said:
+        _said.add(line)
+        log.info(line)
+
+
+def _hash(name: str) -> int:
+    return int(hashlib.sha256(os.fsencode(name)).hexdigest(), 16)
