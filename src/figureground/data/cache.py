@@ -77,7 +77,7 @@ class CachedDataset:
         if not self._checked[index]:
             if zlib.crc32(held.data) != record.checksum:
                 log.warning("the cache entry %s is damaged; %s is read anew", self._entry, self.names[index])
-                (self._entry / ENTRY).unlink(missing_ok=True)  # the next training makes the entry again
+                (self._entry / ENTRY).write_text("{}")  # the next training makes the entry again
                 return as_cached(self._preprocessing, self._source[index])
             self._checked[index] = True
         image, *maps = record.split(np.asarray(held))
