@@ -79,10 +79,10 @@ def spatial_size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column of (B, C, H, W) until H and W divide by ``multiple``."""
+def pad_to_multiple(images: Tensor, multiple: int, least: int = 0) -> Tensor:
+    """Repeat the last row and column of (B, C, H, W) until H and W divide by ``multiple`` and are ``least``."""
     height, width = spatial_size(images)
-    bottom, right = -height % multiple, -width % multiple
+    bottom, right = (max(-side % multiple, least - side) for side in (height, width))
     if bottom or right:
         images = functional.pad(images, (0, right, 0, bottom), mode="replicate")
     return images
