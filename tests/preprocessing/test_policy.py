@@ -88,8 +88,8 @@ def test_what_has_the_size_is_left_alone():
     ("settings", "message"),
     [
         ({"resize": "letterbox"}, "resize is 'letterbox'; expected one of: stretch, fit, crops"),
-        ({"size": (31, 64)}, "size is .31, 64.; expected at least 32"),
-        ({"std": (0.5, float("nan"), 0.5)}, "expected above 0"),
+        ({"size": (31, 64)}, "size is .31, 64.; expected 32 to 8192"),
+        ({"std": (0.5, float("nan"), 0.5)}, "std is .*expected at least 1e-06"),
         ({"scale": 0.0}, "scale is 0.0; expected above 0 and at most 1"),
         ({"scale": 1.5}, "scale is 1.5"),
         ({"scale": float("nan")}, "scale is nan"),

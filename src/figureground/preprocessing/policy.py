@@ -64,7 +64,7 @@ class Preprocessing:
 
     @property
     def scored_at(self) -> str:
-        """The size at which scores compare prediction and truth, for people; the same where that is the same."""
+        """The size at which scores compare prediction and truth, in words: equal where that is."""
         height, width = self.size
         if self.resize == "crops":
             return f"at {self.scale:g} times their size" if self.scale < 1 else "at their own size"

@@ -60,6 +60,27 @@ def test_scores_by_hand(evaluation):
     assert "n=4" in evaluation.summary()
 
 
+@pytest.mark.parametrize(
+    ("preprocessing", "words", "dice"),
+    [
+        (PreprocessingConfig((64, 48), "fit"), "within 48×64", [1, 2 / 3, 1, 1]),  # 48×48 of it, the rest is padding
+        (PreprocessingConfig((32, 32), "crops"), "at their own size", [1, 2 / 3, 1, 1]),
+        (PreprocessingConfig((64, 64), "crops", scale=0.5), "at 0.5 times their size", [1, 2 / 3, 1, 1]),
+    ],
+    ids=["fit", "crops", "half"],
+)
+def test_padding_is_not_scored(preprocessing, words, dice):
+    """A padded pixel would count: 32 rows above and below that repeat a white edge are found, and are no figure."""
+    info = BundleInfo(preprocessing=preprocessing)
+    found = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages())
+    np.testing.assert_allclose(found.dice_per_image, dice)
+    assert (found.scored_at, found.to_json()["scored_at"]) == (words, words)
+    assert found.summary().splitlines()[1].strip().startswith(words)
+    np.testing.assert_allclose(found.native.column("dice"), [1, 2 / 3, 1, 1])
+    same = preprocessing.seen_size(32, 32) == (32, 32)
+    assert (found.scores.column("tp") == found.native.column("tp")).all() == same
+
+
 def test_the_batch_size_changes_nothing(evaluation):
     info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)))
     alone = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages(), batch_size=1)

@@ -1,4 +1,4 @@
-"""The scores of a model on a split, at the network's size and at the photos' own."""
+"""The scores of a model on a split, at the size at which the network sees photos and at the photos' own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Fitted:
     settings: dict[str, Any]
     """``threshold``, ``temperature`` and ``post_processing``."""
     scores: Scores
-    """At the network's size."""
+    """At the size of the headline."""
 
     def to_json(self) -> dict[str, Any]:
         """As part of ``evaluate --json``."""
@@ -62,9 +62,10 @@ class Evaluation:
     """What the border of a trimap counted as."""
     threshold: float
     size: tuple[int, int]
-    """The network's height and width, at which ``scores`` compares prediction and truth."""
+    """The network's height and width."""
     names: tuple[str, ...]
     scores: Scores
+    """At the size at which the network sees each photo, without padding; see ``scored_at``."""
     native: Scores | None
     """The same at each photo's own size."""
     fitted: Fitted | None = None
@@ -72,7 +73,9 @@ class Evaluation:
     quality: QualityScores | None = None
     """Of the estimates of each mask's Dice, as ``predict`` gives them."""
     properties: NDArray[np.float64] | None = None
-    """(N, len(PROPERTIES)) at the network's size, what each image is like; NaN where that does not exist."""
+    """(N, len(PROPERTIES)), what each image is like; NaN where that does not exist."""
+    scored_at: str = "at the network's size"
+    """Where ``scores`` compares prediction and truth, in words (``Preprocessing.scored_at``)."""
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -104,6 +107,7 @@ class Evaluation:
             "foreground": self.foreground,
             "threshold": self.threshold,
             "size": list(self.size),
+            "scored_at": self.scored_at,
             "interval": INTERVAL_METHOD,
             **DEFINITIONS,
             **self.scores.to_json(),
@@ -131,7 +135,7 @@ class Evaluation:
         return "\n".join(lines)
 
     def _table(self) -> Iterator[str]:
-        sizes = {f"at {self.size[1]}×{self.size[0]}": self.scores}
+        sizes = {self.scored_at: self.scores}
         if self.native:
             sizes["at the photos' own size"] = self.native
         if self.fitted:
@@ -171,7 +175,7 @@ def evaluate(
         dataset: the split.
         batch_size: images that go through the network together.
         progress: show a bar.
-        native: score at the photos' own size too. A photo that has the network's size is scored once.
+        native: score at the photos' own size too. A photo that the network sees at that size is scored once.
         per_image: write the figures of every image here, as CSV.
 
     Raises:
@@ -226,6 +230,7 @@ def _evaluation(
         foreground=dataset.foreground,
         threshold=HEADLINE_THRESHOLD,
         size=segmenter.preprocessing.size,
+        scored_at=segmenter.preprocessing.scored_at,
         names=tuple(dataset.names),
         scores=scores[""],
         native=scores.get("native_"),
@@ -243,7 +248,7 @@ def _score(
     truth: Truth,
     kinds: Sequence[str],
 ) -> dict[str, ImageScores]:
-    """By kind; ``prediction`` is the fitted one, and ``truth`` that at the network's size."""
+    """By kind; ``prediction`` is the fitted one, and ``truth`` the true one, as the network sees them."""
     scores = {"": _score_headline(segmenter, logits, prediction.image, truth)}
     if "native_" in kinds:
         same = prediction.image.shape == sample.image.shape
