@@ -5,7 +5,6 @@ A command imports what it needs when it runs, so that ``--help`` is instant.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import warnings
@@ -34,9 +33,6 @@ def main() -> None:
     for number in ENDINGS:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    # Pillow keeps a photo in blocks of 16 MB, which the C library may hold back when they are freed; larger ones it
-    # returns. This has to be said before Pillow is imported.
-    os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files; those that cannot be read are named
     debug = "--debug" in sys.argv
     with reporting_errors(debug):

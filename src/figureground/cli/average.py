@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs
+from figureground.cli.options import computes
 
 
 @app.command()
+@computes
 def average(
     models: Annotated[list[str], typer.Argument(help="Two or more runs or .safetensors bundles of one network.")],
     all_of_them: Annotated[

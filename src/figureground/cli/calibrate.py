@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs, refuse_existing
+from figureground.cli.options import computes
 from figureground.errors import FiguregroundError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@computes
 def calibrate(
     model: Annotated[Path, typer.Argument(help="A run folder or a bundle; its metadata is rewritten.")],
     target: Annotated[

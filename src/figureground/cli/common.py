@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from figureground.version import __version__
 if TYPE_CHECKING:
     from figureground.config import DataConfig
 
+# Pillow keeps a photo in blocks of 16 MB, which the C library may hold back when they are freed; larger ones it
+# returns. This has to be said before Pillow is imported, which settings do.
+os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
 app = typer.Typer(
     name="figureground",
     help="Figure-ground segmentation: masks from photographs, and models from photographs with masks.",

@@ -17,9 +17,11 @@ from figureground.cli.common import (
     needs,
     refuse_existing,
 )
+from figureground.cli.options import computes
 
 
 @app.command()
+@computes
 def compare(
     models: Annotated[list[str], typer.Argument(help="Two or more run folders or bundles.")],
     data: DataOption,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from figureground.cli.common import ForegroundOption, MaskThresholdOption, app, needs, refuse_existing
+from figureground.cli.options import computes
 from figureground.errors import FiguregroundError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def clear_cache(
 
 
 @data_app.command()
+@computes
 def check(
     folder: Annotated[Path, typer.Argument(help="In the Oxford-IIIT Pet layout, or with images/ and masks/.")],
     html: Annotated[Path | None, typer.Option(help="Write the findings with pictures here.")] = None,

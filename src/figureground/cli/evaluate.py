@@ -17,10 +17,12 @@ from figureground.cli.common import (
     needs,
     refuse_existing,
 )
+from figureground.cli.options import computes
 from figureground.errors import UsageError
 
 
 @app.command()
+@computes
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder or a bundle.")],
     data: DataOption,

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs, refuse_existing
+from figureground.cli.options import computes
 
 
 @app.command()
+@computes
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder or a .safetensors bundle.")],
     precision: Annotated[str, typer.Option(help="float32, float16 (weights only) or int8.")] = "float32",

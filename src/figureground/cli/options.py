@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_origin
 
 import typer
 
+from figureground.cores import limit_cores
 from figureground.errors import FiguregroundError, UsageError
 from figureground.settings import REQUIRED, Setting, find_setting, plain, put, settings_of
 
@@ -61,21 +62,41 @@ def takes_settings(cls: type, shown: Collection[str]) -> Callable[[Callable[...,
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command, eval_str=True)
-        made = list(_parameters(cls, shown))
+        def run(given: dict[str, Any]) -> None:
+            others = {name: value for name, value in given.items() if name in inspect.signature(command).parameters}
+            command(**others, **{CHANGES: _changes(cls, given)})
 
-        @wraps(command)
-        def run(**given: Any) -> None:
-            own = {name: given[name] for name in signature.parameters if name != CHANGES}
-            command(**own, **{CHANGES: _changes(cls, given)})
-
-        others = [parameter for name, parameter in signature.parameters.items() if name != CHANGES]
-        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*made, *others)]
-        vars(run)["__signature__"] = signature.replace(parameters=parameters)
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        return run
+        return _extended(command, list(_parameters(cls, shown)), run)
 
     return decorate
+
+
+def computes(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option ``--threads``."""
+
+    def run(given: dict[str, Any]) -> None:
+        limit_cores(given.pop("threads"))
+        command(**given)
+
+    words = "Cores to work with (default: all that this process may use)."
+    return _extended(command, [_parameter("threads", int | None, typer.Option(min=1, help=words))], run)
+
+
+def _extended(
+    command: Callable[..., None], added: list[inspect.Parameter], run: Callable[[dict[str, Any]], None]
+) -> Callable[..., None]:
+    """``run`` with the options of a command, but ``changes``, and others: first those of ``changes``, last the rest."""
+    own = inspect.signature(command, eval_str=True).parameters
+    others = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, each in own.items() if name != CHANGES]
+    parameters = [*added, *others] if CHANGES in own else [*others, *added]
+
+    @wraps(command)
+    def extended(**given: Any) -> None:
+        run(given)
+
+    vars(extended)["__signature__"] = inspect.Signature(parameters)
+    extended.__annotations__ = {each.name: each.annotation for each in parameters}
+    return extended
 
 
 def _parameters(cls: type, shown: Collection[str]) -> Iterator[inspect.Parameter]:

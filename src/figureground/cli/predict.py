@@ -16,6 +16,7 @@ import typer
 
 from figureground.cli.common import app, needs, options, refuse_existing
 from figureground.cli.films import is_film, predict_film, shown_in_films
+from figureground.cli.options import computes
 from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ ModelOption = Annotated[
 
 
 @app.command()
+@computes
 def predict(
     inputs: InputsArgument = None,
     model: ModelOption = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from figureground.cli.common import app, needs, options
-from figureground.cli.options import takes_settings
+from figureground.cli.options import computes, takes_settings
 from figureground.config import TrainConfig
 from figureground.errors import UsageError
 from figureground.settings import put
@@ -23,6 +23,7 @@ SHOWN = ("data.source", "model.name", "model.encoder", "epochs", "minutes", "pre
 
 
 @app.command()
+@computes
 @takes_settings(TrainConfig, SHOWN)
 def train(
     changes: dict[str, Any],
@@ -109,6 +110,7 @@ def _finish(run: Run, progress: bool) -> None:
 
 
 @app.command()
+@computes
 def demo(
     output: Annotated[Path, typer.Option(help="New folder for what it makes.")] = Path("demo"),
 ) -> None:

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from figureground.cores import READERS, usable_cores
 from figureground.data.dataset import Dataset, Sample, Split, as_cached, list_briefly
 from figureground.errors import FiguregroundError
 from figureground.files import CACHE_FOLDER
@@ -193,7 +194,7 @@ def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, allowed: 
     problems: list[str] = []
     bar = tqdm(total=len(dataset), desc=f"caching {dataset.split}", unit="image", leave=False, disable=not progress)
     try:
-        with bar, ThreadPoolExecutor(os.cpu_count()) as pool, (partial / PIXELS).open("wb") as file:
+        with bar, ThreadPoolExecutor(min(READERS, usable_cores())) as pool, (partial / PIXELS).open("wb") as file:
             for start in range(0, len(dataset), AT_ONCE):
                 for found in pool.map(read, range(start, min(start + AT_ONCE, len(dataset)))):
                     if isinstance(found, str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from figureground.config import DataConfig, TrainConfig
+from figureground.cores import usable_cores
 from figureground.data import Dataset
 from figureground.data.augmentation import Augmentation
 from figureground.data.cache import cached
@@ -184,7 +184,7 @@ def loaders(
 ) -> tuple[ResumableLoader, DataLoader[Sample]]:
     """The two loaders of a training run."""
     preprocessing = config.preprocessing
-    default = min(MOST_WORKERS, os.cpu_count() or 1) if on_gpu else 0
+    default = min(MOST_WORKERS, usable_cores()) if on_gpu else 0
     workers = default if config.workers is None else config.workers
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,

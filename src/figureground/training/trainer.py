@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from figureground.config import TrainConfig
+from figureground.cores import usable_cores
 from figureground.errors import FiguregroundError
 
 
@@ -27,6 +28,7 @@ def make_trainer(
     logger: Logger | None = None,
 ) -> lightning.Trainer:
     """A trainer that ends after ``epochs`` or ``steps`` (-1: no limit); files are the callbacks' work."""
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     with without_advice():
         return lightning.Trainer(
             accelerator="gpu" if on_gpu else "cpu",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
+from figureground.cores import READERS, usable_cores
 from figureground.data.doctor.masks import Coding, Reading, read_mask
 from figureground.data.doctor.survey import Item
 from figureground.errors import FiguregroundError
@@ -95,7 +96,7 @@ def inspect(items: Sequence[Item], reading: Reading, progress: bool = False) -> 
         image = inspect_image(item.image) if item.image else None
         return Inspected(item, image, inspect_mask(item.mask, reading) if item.mask else None)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(READERS, usable_cores())) as pool:
         looked = pool.map(look, items)
         return list(tqdm(looked, total=len(items), desc="reading", unit="image", leave=False, disable=not progress))
 

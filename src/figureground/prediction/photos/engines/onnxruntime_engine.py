@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from figureground.cores import library_threads
 from figureground.errors import FiguregroundError
 from figureground.prediction.photos.engines import output_names
 from figureground.prediction.photos.engines.private import privately
@@ -41,6 +42,7 @@ class OnnxRuntimeEngine:
     def __init__(self, bundle: Path, size: tuple[int, int]) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors come as exceptions
+        options.intra_op_num_threads = library_threads()
         try:
             self._session = onnxruntime.InferenceSession(
                 bundle,

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
+from figureground.cores import library_threads
 from figureground.errors import FiguregroundError
 from figureground.prediction.photos.engines import output_names
 from figureground.prediction.photos.engines.private import privately
@@ -87,7 +88,7 @@ class _Compiled:
     """A network that is ready for its batches, of one size or of any."""
 
     def __init__(self, network: openvino.Model, settings: dict[str, str]) -> None:
-        compiled = _core().compile_model(network, "CPU", settings)
+        compiled = _core().compile_model(network, "CPU", {**settings, "INFERENCE_NUM_THREADS": library_threads()})
         self.lanes: int = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(self.lanes):

@@ -13,6 +13,7 @@ from torch import nn
 
 from figureground.bundle import read_shapes, read_tensors
 from figureground.config import ModelConfig
+from figureground.cores import usable_cores
 from figureground.errors import BROKEN_FILE, FiguregroundError
 from figureground.models.weights import rebuild, shapes_of
 
@@ -24,6 +25,7 @@ class TorchEngine:
     lanes = 1
 
     def __init__(self, network: nn.Module) -> None:
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.eval().to(memory_format=torch.channels_last).to(self._device)
 
