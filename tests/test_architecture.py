@@ -10,19 +10,20 @@ import pytest
 import figureground
 
 PACKAGE = Path(figureground.__file__).parent
-LEAVES = {"errors", "version", "files", "image_files", "images"}
+LEAVES = {"cores", "errors", "version", "files", "image_files", "images"}
 ALLOWED = {
     "errors": set(),
     "version": set(),
     "png": set(),
     "drawing": {"files"},
     "pages": {"files", "version"},
+    "cores": set(),
     "files": {"errors"},
     "image_files": {"errors"},
     "images": {"errors", "files", "image_files", "png"},
     "onnx_metadata": {"errors"},
     "settings": {"errors"},
-    "config": {"errors", "preprocessing", "settings"},
+    "config": {"errors", "files", "preprocessing", "settings"},
     "preprocessing": {"settings"},
     "metrics": set(),
     "losses": set(),
@@ -42,6 +43,7 @@ ALLOWED = {
 }
 TOP = {"__init__", "__main__", "cli", "demo", "lab_report"}  # may import everything
 TORCH_FREE = {
+    "cores",
     "errors",
     "version",
     "png",

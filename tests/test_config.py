@@ -20,7 +20,7 @@ from figureground.config import (
 from figureground.errors import FiguregroundError
 
 UNUSUAL = TrainConfig(
-    data=DataConfig("photos", "ignore", 128, "off"),
+    data=DataConfig("photos", "ignore", 128, cache="off"),
     model=ModelConfig("unet", {"base_width": 16, "depths": [1, 2]}),
     preprocessing=PreprocessingConfig((96, 128), "stretch", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)),
     epochs=7,

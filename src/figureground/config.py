@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from figureground.errors import BadSettingsError
+from figureground.files import read_text
 from figureground.preprocessing import Preprocessing
 from figureground.settings import REQUIRED, check, merge, parse, plain, require, setting
 
@@ -245,11 +246,11 @@ def read_settings(source: str | Path) -> dict[str, Any]:
         text = resources.files("figureground").joinpath("recipes", f"{name}.yaml").read_text()
     else:
         path = Path(source)
-        if not path.is_file():
+        if not path.exists() or path.is_dir():
             raise BadSettingsError(
                 f"{source}: no such file, and no recipe of that name; recipes are: {', '.join(recipe_names())}"
             )
-        text = path.read_text(errors="replace")
+        text = read_text(path)
     try:
         settings = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # the latter two of numbers and nests without end

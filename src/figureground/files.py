@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,11 @@ from pathlib import Path
 
 from figureground.errors import CannotWriteError, FiguregroundError
 
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",  # before those of UTF-16, which they begin with
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+"""What texts begin with that are not UTF-8, and what they are."""
 UNSPEAKABLE = "backslashreplace"  # how text files show names that are not valid UTF-8, as those of old archives
 LONGEST_STEM = 50  # characters of a name that is only for a while; file systems allow 255 bytes
 CACHE_FOLDER = Path.home() / ".cache" / "figureground"
@@ -31,6 +38,54 @@ def files_below(folder: Path) -> list[Path]:
         raise FiguregroundError(f"{error.filename} cannot be looked through ({error.strerror})") from error
 
     return sorted(Path(above, name) for above, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
+def read_text(path: Path) -> str:
+    """What is in a text file of somebody else's, or in a pipe; see ``decode_text``.
+
+    Raises:
+        FiguregroundError: it is not there, or no text.
+    """
+    try:
+        return decode_text(path.read_bytes(), str(path))
+    except OSError as error:
+        raise FiguregroundError(f"{path} cannot be read ({error.strerror}); expected a text file") from None
+
+
+def decode_text(data: bytes, where: str, errors: str = "strict") -> str:
+    """Text in UTF-8, or in what its byte order mark says; the mark is dropped.
+
+    Args:
+        data: the bytes.
+        where: what they are, for messages.
+        errors: what becomes of bytes that are not UTF-8 (``bytes.decode``).
+
+    Raises:
+        FiguregroundError: another encoding.
+    """
+    encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    try:
+        text = data.decode(encoding) if encoding else data.decode("utf-8-sig", errors)
+    except UnicodeDecodeError as error:
+        raise FiguregroundError(
+            f"{where} is no text in {encoding or 'UTF-8'} ({error.reason}); save it as UTF-8"
+        ) from None
+    if encoding is None and 3 * data.count(0) > len(data):  # of Latin letters in UTF-16 every other byte is zero
+        raise FiguregroundError(f"{where} looks like UTF-16 without a byte order mark; save it as UTF-8")
+    return text
+
+
+def read_list(data: bytes, where: str) -> list[str]:
+    """The entries of a list of names: lines, however they end, or what stands between zeros (``find -print0``).
+
+    Names need not be UTF-8 (``os.fsdecode``). Empty entries are left out.
+
+    Raises:
+        FiguregroundError: as ``decode_text``.
+    """
+    text = decode_text(data, where, "surrogateescape")
+    entries = text.split("\0") if "\0" in text else re.split(r"\r\n|\n|\r", text)
+    return [entry for entry in entries if entry.strip()]
 
 
 def is_hidden(path: Path, folder: Path) -> bool:

@@ -18,6 +18,7 @@ from figureground.cli.common import app, needs, options, refuse_existing
 from figureground.cli.films import is_film, predict_film, shown_in_films
 from figureground.cli.options import computes
 from figureground.errors import FiguregroundError, UsageError
+from figureground.files import read_list, read_text
 
 if TYPE_CHECKING:
     from figureground.image_files import ReadLimits
@@ -137,8 +138,9 @@ def _told_apart(inputs: Sequence[str], models: Sequence[str], list_file: Path | 
     if not found and sources:
         _refuse_missing_model(sources[0])
     if list_file is not None:
-        lines = sys.stdin.buffer.read() if str(list_file) == STDIN else list_file.read_bytes()
-        sources += [os.fsdecode(line) for line in lines.splitlines() if line.strip()]
+        sources += read_list(
+            sys.stdin.buffer.read() if str(list_file) == STDIN else list_file.read_bytes(), str(list_file)
+        )
     if not sources:
         raise UsageError("no photo was given; expected files, folders, --list FILE or - for stdin")
     late = next((name for name in sources if is_model(name)), None)
@@ -183,8 +185,8 @@ def _is_summary(path: Path | None) -> bool:
     import json
 
     try:
-        found = json.loads(path.read_text()) if path and path.is_file() else None
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(read_text(path)) if path and path.is_file() else None
+    except (FiguregroundError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"model", "engine", "images"} <= found.keys()
 
@@ -249,6 +251,8 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
 
     if len(kinds) != 1:
         raise UsageError(f"stdout takes one picture, {len(kinds)} were asked for; expected one, such as mask")
+    if getattr(sys.stdout, "name", "") == os.devnull:  # it was closed
+        raise FiguregroundError(f"stdout is closed, which takes the picture; expected {STDIN} > picture.png")
     photo = sys.stdin.buffer.read(int(segmenter.limits.bytes) + 1)
     picture = segmenter.predict(photo).picture(kinds[0], background)
     sys.stdout.buffer.write(encode_image(picture, read_profile(photo) if kinds[0] in COLOURED else None))

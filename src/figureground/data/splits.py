@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.config import DataConfig
+from figureground.cores import READERS, usable_cores
 from figureground.data.dataset import FIGURE, FULL, SPLITS, Entry, Source, Split, fingerprint, list_briefly
 from figureground.data.duplicates import join, near_pairs
 from figureground.errors import FiguregroundError
@@ -150,7 +151,7 @@ def _stored(source: Source, folder: Path | None) -> dict[str, Split]:
 
 def _divided(source: Source) -> tuple[dict[str, Split], int]:
     """The split of each sample, and how many of them are near duplicates that stay together."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(READERS, usable_cores())) as pool:
         looks = list(pool.map(lambda entry: _look(source, entry), source.entries))
     alike = join(len(looks), near_pairs(np.stack([thumbnail for _, thumbnail in looks])))
     own = [entry.group for entry in source.entries]

@@ -6,13 +6,13 @@ Its folder holds ``images/NAME.*``, ``annotations/trimaps/NAME.png`` (1 pet, 2 b
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
 from figureground.config import DataConfig
 from figureground.data.dataset import SPLITS, Entry, FileSource, Split, Targets, list_briefly, targets_of
 from figureground.errors import FiguregroundError
+from figureground.files import read_list
 from figureground.images import read_indices
 
 PET, BEYOND, BORDER = 1, 2, 3
@@ -76,7 +76,7 @@ def split_names(root: Path, split: Split) -> list[str]:
         raise FiguregroundError(
             f"{path}: no such file; the Oxford-IIIT Pet layout has it. Get annotations.tar.gz again"
         )
-    lines = [line.split() for line in os.fsdecode(path.read_bytes()).splitlines()]
+    lines = [line.split() for line in read_list(path.read_bytes(), str(path))]
     names = [words[0] for words in lines if words and not words[0].startswith("#")]
     if split == "test":
         return names

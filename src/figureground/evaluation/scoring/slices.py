@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from figureground.errors import FiguregroundError
 from figureground.evaluation.scoring.evaluation import Evaluation
 from figureground.evaluation.scoring.properties import PROPERTIES
 from figureground.evaluation.statistics import Mean, group_differences, holm, paired_difference, spearman
+from figureground.files import read_text
 
 Metadata = Mapping[str, Sequence[str]]
 """By column, a value for each image; empty where there is none."""
@@ -201,10 +203,9 @@ def read_metadata(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
         FiguregroundError: no such file, no such column, or images without a row.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FiguregroundError(f"{path} cannot be read ({error}); expected a CSV file in UTF-8") from None
+        rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
+        raise FiguregroundError(f"{path} cannot be read ({error}); expected a CSV file") from None
     columns = list(rows[0]) if rows else []
     if NAME not in columns:
         raise FiguregroundError(
