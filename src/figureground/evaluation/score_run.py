@@ -9,7 +9,7 @@ from pathlib import Path
 
 from figureground.bundle import replace_info
 from figureground.data import Dataset, open_dataset
-from figureground.evaluation.fitting.fit import FEWEST_TO_FIT, fit_on_valid
+from figureground.evaluation.fitting.fit import FEWEST_TO_CHOOSE, fit_on_valid
 from figureground.evaluation.report.write import read_record, write_report
 from figureground.evaluation.scoring.evaluation import Evaluation, evaluate
 from figureground.evaluation.scoring.slices import metadata_of, slices_of
@@ -45,10 +45,12 @@ def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
 
 def _fitted(member: Member, valid: Dataset, progress: bool) -> Member:
     """The model with what can be fitted to the images that there are."""
-    if len(valid) < FEWEST_TO_FIT:
-        log.info("valid has %d images, too few to fit a threshold (%d): it stays 0.5", len(valid), FEWEST_TO_FIT)
+    if len(valid) < FEWEST_TO_CHOOSE:
+        log.info("valid has %d images, too few to choose a threshold (%d): it stays 0.5", len(valid), FEWEST_TO_CHOOSE)
         return member
-    return replace(member, info=fit_on_valid(member, valid, progress=progress).info)
+    fit = fit_on_valid(member, valid, progress=progress)
+    log.info("fitted on valid, n=%d: threshold %.3f; %s", fit.n, fit.chosen.row.threshold, fit.chosen.why)
+    return replace(member, info=fit.info)
 
 
 def write_json(path: Path, figures: object) -> None:

@@ -21,6 +21,7 @@ from figureground.evaluation.fitting.operating_point import (
     gain,
     sweep,
 )
+from figureground.evaluation.statistics import Mean, cross_fitted_gain
 from figureground.prediction import Member, Segmenter, load
 
 LEFT_OUT = 255
@@ -189,7 +190,8 @@ def test_a_gain_that_may_be_chance_leaves_the_threshold_at_a_half():
     images = Drawn(*[lower] * 11, *[higher] * 9)
     fit = fit_on_valid(member(Levels()), images)
     assert fit.info.operating_point.threshold == 0.5
-    assert fit.gain.ci95[0] < 0 < fit.gain.mean
+    assert fit.chosen.gain.ci95[0] < 0
+    assert fit.summary().count("which may be chance: 0.5 stays") == 1
     wanted = fit_on_valid(member(Levels()), images, target="recall=1")
     assert wanted.info.operating_point.threshold < 0.5  # what was asked for is done
 
@@ -210,7 +212,7 @@ def test_a_second_fit_gives_the_same():
 def test_what_was_fitted_is_what_predict_does():
     fit = fit_on_valid(member(Levels()), MANY)
     evaluation = evaluate(Segmenter(replace(member(Levels()), info=fit.info)), MANY)
-    assert evaluation.fitted.scores.column("dice").mean() == pytest.approx(fit.chosen.dice)
+    assert evaluation.fitted.scores.column("dice").mean() == pytest.approx(fit.chosen.row.dice)
     assert evaluation.fitted.settings["threshold"] == fit.info.operating_point.threshold
     plain = evaluate(Segmenter(member(Levels())), MANY)
     np.testing.assert_array_equal(evaluation.dice_per_image, plain.dice_per_image)  # the headline is left alone
@@ -222,7 +224,7 @@ def test_what_was_fitted_is_what_predict_does():
     assert figures["threshold"] == 0.5
     assert set(figures["fitted"]) > {"threshold", "temperature", "post_processing", "dice", "iou", "dataset_dice"}
     assert set(figures["quality"]) > {"mean_absolute_error", "rank_correlation", "aurc"}
-    assert f"fitted, threshold {fit.chosen.threshold:.3f}" in evaluation.summary()
+    assert f"fitted, threshold {fit.chosen.row.threshold:.3f}" in evaluation.summary()
 
 
 def test_the_clean_up_is_chosen_on_request():
@@ -246,12 +248,53 @@ def test_a_network_that_finds_nothing_gets_no_estimator():
     ("dataset", "message"),
     [
         (Drawn(*[GRADED] * 20, split="test"), "fitted on valid, not on 'test'"),
-        (Drawn(GRADED), "valid has 1 images; expected at least 20"),
+        (Drawn(GRADED), "valid has 1 images; expected at least 3"),
     ],
 )
 def test_what_cannot_be_fitted_to(dataset, message):
     with pytest.raises(FiguregroundError, match=message):
         fit_on_valid(member(Levels()), dataset)
+
+
+def test_few_images_are_too_few_for_a_target():
+    with pytest.raises(FiguregroundError, match=r"valid has 5 images; expected at least 20 .* \(target recall=1\)"):
+        fit_on_valid(member(Levels()), Drawn(*[GRADED] * 5), target="recall=1")
+
+
+@pytest.mark.parametrize(
+    ("image", "threshold", "why"),
+    [  # 8 of 16 rows of figure are found at 0.5, at 0.2 4 more and 4 too much: 24 / 32 instead of 16 / 24
+        (GRADED, sigmoid(-1.4), "by all pixels together a threshold of 0.20 gains 0.0833 over 0.5"),
+        (rows_of((16, 138, 1), (16, 98, 0)), 0.5, "no threshold from 0.2 to 0.8 gains 0.005 over 0.5, which stays"),
+    ],
+)
+def test_few_images_choose_a_threshold_by_their_pixels(image, threshold, why):
+    fit = fit_on_valid(member(Levels()), Drawn(*[image] * 5), post_processing=True)
+    assert fit.info.operating_point == OperatingPoint(pytest.approx(threshold), 1.0, "valid")
+    assert why in fit.summary()
+    assert (fit.quality, fit.clean_up, fit.to_json()["gain"]) == (None, None, None)
+
+
+def test_the_gain_is_that_of_images_that_did_not_choose():
+    """Each image has a threshold of its own that is best: what one half chooses gains the other nothing."""
+    assert cross_fitted_gain(np.eye(40)).mean < 1 / 40
+    assert cross_fitted_gain(np.tile([0.5, 0.7, 0.6], (10, 1))) == Mean(pytest.approx(0.2), pytest.approx((0.2, 0.2)))
+
+
+def test_estimates_are_fitted_at_the_photos_own_size():
+    """Photos of 96×96, of whose truth each third row is missing, which 32×32 cannot show: 2·⅔ / (1 + ⅔)."""
+
+    class Large(Drawn):
+        def __getitem__(self, index):
+            small = super().__getitem__(index)
+            figure = small.mask.repeat(3, axis=0).repeat(3, axis=1)
+            figure[2::3] = False
+            return Sample(small.name, small.image.repeat(3, axis=0).repeat(3, axis=1), targets_of(figure))
+
+    fit = fit_on_valid(member(Levels()), Large(*[rows_of((16, 138, 1), (16, 98, 0))] * 20))
+    segmenter = Segmenter(replace(member(Levels()), info=fit.info))
+    sample = Large(rows_of((16, 138, 1), (16, 98, 0)))[0]
+    assert segmenter.predict(sample.image).estimated_dice == pytest.approx(0.8, abs=0.02)
 
 
 def test_the_command_rewrites_the_metadata(tmp_path):
@@ -312,10 +355,10 @@ def test_a_run_is_fitted_on_valid_before_it_is_scored_on_test(tmp_path):
 
 
 def test_a_run_with_few_valid_images_stays_at_a_half(tmp_path, caplog):
-    write_run(tmp_path, "synthetic:n=60,size=32")
+    write_run(tmp_path, "synthetic:n=20,size=32")
     with caplog.at_level("INFO"):
         assert score_run(tmp_path).fitted is None
-    assert "valid has 6 images, too few to fit a threshold (20): it stays 0.5" in caplog.text
+    assert "valid has 2 images, too few to choose a threshold (3): it stays 0.5" in caplog.text
     assert read_info(tmp_path / "model.safetensors").operating_point == OperatingPoint()
 
 

@@ -4,34 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PostProcessingConfig, QualityConfig, plain, require
 from figureground.data import Dataset
 from figureground.data.dataset import Truth
-from figureground.evaluation.fitting.cleanup import choose_post_processing
+from figureground.evaluation.fitting.cleanup import CleanUp, choose_post_processing
 from figureground.evaluation.fitting.operating_point import (
+    CLEAR,
+    Histograms,
     Row,
     Temperature,
+    choose_by_pixels,
     choose_threshold,
     collect,
     fit_temperature,
     gain,
+    gain_of_choosing,
+    no_temperature,
     parse_target,
     sweep,
 )
 from figureground.evaluation.fitting.quality import QualityFit, fit_quality
-from figureground.evaluation.scoring.evaluation import at_network_size
+from figureground.evaluation.scoring.evaluation import at_network_size, logit_maps
 from figureground.evaluation.statistics import Mean
 from figureground.metrics import counts, dice
-from figureground.prediction import Member, Prediction, Segmenter
+from figureground.prediction import Member, Segmenter
 from figureground.prediction.photos.quality import FEATURES, features
 
 FEWEST_TO_FIT = 20
-"""Images below which a fit follows chance more than the model."""
+"""Images below which a fit follows chance more than the model; a threshold can still be chosen by their pixels."""
+FEWEST_TO_CHOOSE = 3
+"""Images below which nothing is fitted at all."""
+
+
+class Choice(NamedTuple):
+    """A threshold, and why it is this one."""
+
+    row: Row
+    gain: Mean | None
+    """In Dice over 0.5; of the target ``dice`` measured on images that had no part in choosing. None for few images."""
+    why: str
 
 
 @dataclass(frozen=True)
@@ -44,9 +61,9 @@ class Fit:
     n: int
     target: str
     temperature: Temperature
-    chosen: Row
-    gain: Mean
-    """Of Dice over 0.5, by the threshold that meets the target best; ``chosen`` is 0.5 where that may be by chance."""
+    chosen: Choice
+    clean_up: CleanUp | None
+    """None where none was wanted, or there are too few images."""
     rows: Sequence[Row]
     quality: QualityFit | None
     """None where too few images have a mask."""
@@ -59,9 +76,11 @@ class Fit:
             "n": self.n,
             "target": self.target,
             **self.temperature._asdict(),
-            "chosen": self.chosen._asdict(),
-            "gain": plain(self.gain),
+            "chosen": self.chosen.row._asdict(),
+            "why": self.chosen.why,
+            "gain": plain(self.chosen.gain) if self.chosen.gain else None,
             "post_processing": plain(self.info.post_processing),
+            "post_processing_gain": plain(self.clean_up.gain) if self.clean_up else None,
             "quality": {
                 "estimator": self.quality.estimator if self.quality else None,
                 "errors": self.quality.errors if self.quality else {},
@@ -72,13 +91,14 @@ class Fit:
 
     def summary(self) -> str:
         """For people."""
-        shown = [row for row in self.rows if row.boundary_f1 is not None or row == self.chosen]
+        shown = [row for row in self.rows if row.boundary_f1 is not None or row == self.chosen.row]
         lines = [f"{'threshold':>9}{'Dice':>9}{'IoU':>9}{'precision':>11}{'recall':>9}{'boundary F1':>13}"]
-        lines += [_line(row) + ("  <- chosen" if row == self.chosen else "") for row in shown]
+        lines += [_line(row) + ("  <- chosen" if row == self.chosen.row else "") for row in shown]
         temperature, before, after = self.temperature
-        lines.append(f"valid, n={self.n}; target: {self.target}; Dice gained over a threshold of 0.5: {self.gain}")
+        lines.append(f"valid, n={self.n}; target: {self.target}; {self.chosen.why}")
         lines.append(f"temperature {temperature:.3f}: negative log-likelihood {before:.4f} -> {after:.4f}")
-        lines.append(f"clean-up: {plain(self.info.post_processing)}")
+        gained = f", {self.clean_up.gain} gained by choosing" if self.clean_up else ""
+        lines.append(f"clean-up: {plain(self.info.post_processing)}{gained}")
         if self.quality:
             errors = ", ".join(f"{name} {error:.4f}" for name, error in self.quality.errors.items())
             review = f"for review below {self.info.quality.review_below:.3f}"
@@ -96,7 +116,9 @@ def fit_on_valid(
 ) -> Fit:
     """Temperature, threshold, clean-up if wanted, and the estimate of the Dice, each with the earlier ones in place.
 
-    With the target ``dice`` the threshold leaves 0.5 only for a gain whose 95% interval is above 0.
+    Threshold (of the target ``dice``) and clean-up are only chosen for a gain whose 95% interval is above 0, measured
+    on images that had no part in choosing. Of fewer than ``FEWEST_TO_FIT`` images only a threshold is chosen, by their
+    pixels.
 
     Everything is fitted anew, to the network's own logits: what its bundle holds already has no part in it. The
     network runs over the split twice, and once more for the clean-up.
@@ -109,52 +131,73 @@ def fit_on_valid(
         progress: show bars.
 
     Raises:
-        FiguregroundError: another split, fewer than ``FEWEST_TO_FIT`` images, or a target that cannot be reached.
+        FiguregroundError: another split, fewer than ``FEWEST_TO_CHOOSE`` images, for other targets than ``dice`` fewer
+            than ``FEWEST_TO_FIT``, or a target that cannot be reached.
     """
     parse_target(target)  # before the network runs
     split, n = dataset.split, len(dataset)
     require(split == "valid", f"a model is fitted on valid, not on {split!r}: figures of {split} would be too good")
-    require(
-        n >= FEWEST_TO_FIT,
-        f"valid has {n} images; expected at least {FEWEST_TO_FIT} to fit a threshold and a temperature",
-    )
+    fewest = FEWEST_TO_CHOOSE if target == "dice" else FEWEST_TO_FIT
+    require(n >= fewest, f"valid has {n} images; expected at least {fewest} to fit a threshold (target {target})")
     info = replace(
         member.info, operating_point=OperatingPoint(), post_processing=PostProcessingConfig(), quality=QualityConfig()
     )
     found = collect(_segmenter(member, info), dataset, progress=progress)
-    temperature = fit_temperature(found)
+    temperature = fit_temperature(found) if n >= FEWEST_TO_FIT else no_temperature(found)
     rows = sweep(found, temperature.temperature)
-    chosen = choose_threshold(rows, target)
-    gained = gain(found, chosen, temperature.temperature)
-    if target == "dice" and gained.ci95[0] <= 0:  # chance would choose another threshold on other images
-        chosen = next(row for row in rows if row.threshold == 0.5)
-    info = replace(info, operating_point=OperatingPoint(chosen.threshold, temperature.temperature, split))
-    if post_processing:
-        pairs = ((p.mask, truth) for p, truth in _predictions(_segmenter(member, info), dataset, progress))
-        info = replace(info, post_processing=choose_post_processing(pairs))
-    quality = _fit_quality(_segmenter(member, info), dataset, progress)
-    if quality:
-        info = replace(info, quality=quality.config)
-    return Fit(info, dataset.name, n, target, temperature, chosen, gained, rows, quality)
+    chosen = _choose(found, rows, temperature.temperature, target)
+    point = OperatingPoint(chosen.row.threshold, temperature.temperature, split)
+    info, clean_up, quality = replace(info, operating_point=point), None, None
+    if n >= FEWEST_TO_FIT:
+        if post_processing:
+            clean_up = choose_post_processing(_masks(_segmenter(member, info), dataset, progress))
+            info = replace(info, post_processing=clean_up.settings)
+        quality = _fit_quality(_segmenter(member, info), dataset, progress)
+        info = replace(info, quality=quality.config if quality else QualityConfig())
+    return Fit(info, dataset.name, n, target, temperature, chosen, clean_up, rows, quality)
+
+
+def _choose(found: Histograms, rows: Sequence[Row], temperature: float, target: str) -> Choice:
+    """The threshold of a target."""
+    n, half = len(found.pixels), next(row for row in rows if row.threshold == 0.5)
+    if n < FEWEST_TO_FIT:
+        row, pooled = choose_by_pixels(found, rows)
+        what = f"gains {pooled:.4f} over 0.5" if row != half else f"gains {CLEAR} over 0.5, which stays"
+        which = f"a threshold of {row.threshold:.2f}" if row != half else "no threshold from 0.2 to 0.8"
+        return Choice(row, None, f"fewer than {FEWEST_TO_FIT} images: by all pixels together {which} {what}")
+    row = choose_threshold(rows, target)
+    if target != "dice":
+        gained = gain(found, row, temperature)
+        return Choice(row, gained, f"Dice gained over a threshold of 0.5: {gained}")
+    gained = gain_of_choosing(found, rows, temperature)
+    why = f"Dice gained over a threshold of 0.5, chosen on one half of the images and measured on the other: {gained}"
+    if gained.ci95[0] > 0:
+        return Choice(row, gained, why)
+    return Choice(half, gained, f"{why}, which may be chance: 0.5 stays")
 
 
 def _segmenter(member: Member, info: BundleInfo) -> Segmenter:
     return Segmenter(replace(member, info=info))
 
 
-def _predictions(segmenter: Segmenter, dataset: Dataset, progress: bool) -> Iterator[tuple[Prediction, Truth]]:
+def _masks(segmenter: Segmenter, dataset: Dataset, progress: bool) -> Iterator[tuple[NDArray[np.bool_], Truth]]:
+    """As predicted and as they are, at the network's size."""
     for image, logits, truth in at_network_size(segmenter, dataset, progress=progress):
-        yield segmenter.prediction(image, logits), truth
+        yield segmenter.prediction(image, logits).mask, truth
 
 
 def _fit_quality(segmenter: Segmenter, dataset: Dataset, progress: bool) -> QualityFit | None:
-    """From the predictions that have a mask: an empty one has no estimate, but always needs a review."""
+    """From the predictions that have a mask, at the photos' own size, where estimates are made.
+
+    An empty mask has no estimate, but always needs a review.
+    """
     measured, true = [], []
-    for prediction, truth in _predictions(segmenter, dataset, progress):
+    for sample, logits in logit_maps(segmenter, dataset, progress=progress):
+        prediction = segmenter.prediction(sample.image, logits)
         if prediction.mask.any():
             by_name = features(prediction.mask, prediction.probability)
             measured.append([by_name[name] for name in FEATURES])
-            true.append(float(dice(*counts(prediction.mask, *truth))))
+            true.append(float(dice(*counts(prediction.mask, *sample.truth))))
     if len(true) < FEWEST_TO_FIT:
         return None
     return fit_quality(np.array(measured), np.array(true), dataset.split)

@@ -19,7 +19,7 @@ from figureground.data.dataset import Truth
 from figureground.errors import UsageError
 from figureground.evaluation.scoring.evaluation import at_network_size
 from figureground.evaluation.scoring.scores import TOLERANCE_SHARE
-from figureground.evaluation.statistics import Mean, bootstrap_mean
+from figureground.evaluation.statistics import ROUNDED_TO, Mean, bootstrap_mean, cross_fitted_gain
 from figureground.metrics import (
     Counts,
     boundary_distances,
@@ -43,6 +43,8 @@ BOUNDARY_EDGES = tuple(range(80, 161, 10))
 EXTREMES = (1e-4, 1 - 1e-4)
 """Beyond, a probability in float32 is too coarse to be told from 0 or 1."""
 TEMPERATURES = (0.05, 20.0)
+COARSE, CLEAR = (0.5, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8), 0.005
+"""The thresholds that few images choose between, and the gain in Dice of all pixels that is not put down to chance."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,11 @@ def fit_temperature(found: Histograms) -> Temperature:
     return Temperature(temperature, _nll(found, 1.0), _nll(found, temperature))
 
 
+def no_temperature(found: Histograms) -> Temperature:
+    """Logits as they are."""
+    return Temperature(1.0, _nll(found, 1.0), _nll(found, 1.0))
+
+
 def _nll(found: Histograms, temperature: float) -> float:
     """Mean over pixels of log(1 + exp(∓z)), z the logit divided by the temperature, - for figure."""
     pixels = found.pixels.sum(axis=0, dtype=np.int64)
@@ -159,8 +166,31 @@ def _thresholds(temperature: float) -> NDArray[np.float64]:
 def gain(found: Histograms, row: Row, temperature: float = 1.0) -> Mean:
     """By how much the Dice at a threshold of ``sweep`` is above that at 0.5, on the same images."""
     per_image = dice(*_counts(found))
-    edge = int(np.abs(_thresholds(temperature) - row.threshold).argmin())
-    return bootstrap_mean(per_image[:, edge] - per_image[:, HALF])
+    return bootstrap_mean(per_image[:, _edge(row, temperature)] - per_image[:, HALF])
+
+
+def gain_of_choosing(found: Histograms, rows: Sequence[Row], temperature: float = 1.0) -> Mean:
+    """By how much the Dice at the best threshold of ``rows`` is above that at 0.5, on images that did not choose it."""
+    by_distance = sorted(rows, key=lambda row: abs(row.threshold - 0.5))  # 0.5 is the first
+    return cross_fitted_gain(dice(*_counts(found))[:, [_edge(row, temperature) for row in by_distance]])
+
+
+def choose_by_pixels(found: Histograms, rows: Sequence[Row]) -> tuple[Row, float]:
+    """Where there are few images: the best Dice of all pixels together, and by how much it is above that at 0.5.
+
+    Only thresholds near ``COARSE`` are tried, for raw logits, and 0.5 stays unless ``CLEAR`` is gained.
+    """
+    pooled = dice(*(count.sum(axis=0) for count in _counts(found)))
+    edges = [int(np.abs(_thresholds(1.0) - threshold).argmin()) for threshold in COARSE]
+    best = max(edges, key=lambda edge: float(pooled[edge]))
+    gained = float(pooled[best] - pooled[HALF])
+    edge = best if gained > CLEAR else HALF
+    return min(rows, key=lambda row: abs(_edge(row, 1.0) - edge)), gained
+
+
+def _edge(row: Row, temperature: float) -> int:
+    """The place in ``EDGES`` of a threshold of ``sweep``."""
+    return int(np.abs(_thresholds(temperature) - row.threshold).argmin())
 
 
 def choose_threshold(rows: Sequence[Row], target: str = "dice") -> Row:
@@ -183,7 +213,7 @@ def choose_threshold(rows: Sequence[Row], target: str = "dice") -> Row:
             f"no threshold reaches {target} on valid; the highest {name} is {getattr(best, name):.4f}, at threshold "
             f"{best.threshold:.4f}, where recall is {best.recall:.4f} and precision {best.precision:.4f}",
         )
-    return max(reaching, key=lambda row: (round(row.dice, 6), -abs(row.threshold - 0.5)))
+    return max(reaching, key=lambda row: (round(row.dice, ROUNDED_TO), -abs(row.threshold - 0.5)))
 
 
 def parse_target(target: str) -> tuple[str, float]:

@@ -33,6 +33,7 @@ from figureground.evaluation.scoring.scores import (
 from figureground.evaluation.statistics import FEW_IMAGES, FEWEST_FOR_INTERVALS, INTERVAL_METHOD, Mean
 from figureground.files import UNSPEAKABLE, replacing
 from figureground.prediction import Prediction, Segmenter
+from figureground.preprocessing import resized
 
 HEADLINE_THRESHOLD = 0.5
 
@@ -291,15 +292,21 @@ def batches(dataset: Dataset, size: int) -> Iterator[Sequence[Sample]]:
         yield [dataset[index] for index in range(start, min(start + size, len(dataset)))]
 
 
-def at_network_size(
-    segmenter: Segmenter, dataset: Dataset, *, progress: bool = False, batch_size: int = 8
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], Truth]]:
-    """Image (h, w, 3), logits (h, w) and truth (h, w) of each sample of a split, in order."""
-    bar = tqdm(total=len(dataset), desc=f"fitting on {dataset.split}", unit="image", disable=not progress, leave=False)
+def logit_maps(
+    segmenter: Segmenter, dataset: Dataset, *, batch_size: int = 8, progress: bool = False, what: str = "fitting on"
+) -> Iterator[tuple[Sample, NDArray[np.float32]]]:
+    """Each sample of a split, in order, with its map of logits (h, w)."""
+    bar = tqdm(total=len(dataset), desc=f"{what} {dataset.split}", unit="image", disable=not progress, leave=False)
     with bar:
         for samples in batches(dataset, batch_size):
-            maps = segmenter.logits([sample.image for sample in samples])
-            for sample, logits in zip(samples, maps, strict=True):
-                small = as_seen(segmenter.preprocessing, sample)
-                yield small.image, logits, small.truth
+            yield from zip(samples, segmenter.logit_maps([sample.image for sample in samples]), strict=True)
             bar.update(len(samples))
+
+
+def at_network_size(
+    segmenter: Segmenter, dataset: Dataset, *, progress: bool = False
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], Truth]]:
+    """Image (h, w, 3), logits (h, w) and truth (h, w) of each sample of a split, in order."""
+    for sample, logits in logit_maps(segmenter, dataset, progress=progress):
+        small = as_seen(segmenter.preprocessing, sample)
+        yield small.image, resized(logits, *small.image.shape[:2]), small.truth
