@@ -52,6 +52,7 @@ class DataConfig:
         "shares",
         "How a folder that is not divided is: shares, exactly 80/10/10 with near duplicates and groups together, or "
         "names, by the hash of each name, so that an image stays where it is when others are added.",
+        flags=("--split-by",),
     )
     cache: str = setting("auto", "Decoded images: auto (in the user's cache folder), off, or a folder.")
 

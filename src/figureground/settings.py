@@ -290,12 +290,16 @@ def _from_text(hint: Any, text: str | tuple[str, ...]) -> Any:
         items = tuple(item.strip() for item in text.strip("[]").split(",")) if isinstance(text, str) else text
         count = len(items) if get_args(inner)[-1] is Ellipsis else len(get_args(inner))
         return [_from_text(get_args(inner)[0], item) for item in (items * count if len(items) == 1 else items)]
-    if inner in (str, float) or get_origin(inner) is Literal:
+    if inner in (str, float) or get_origin(inner) is Literal or not isinstance(text, str):
         return text
+    if inner is int:
+        return int(text) if text.removeprefix("-").isdecimal() else text
+    if inner is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
     import yaml
 
     try:
-        return yaml.safe_load(str(text))
+        return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
 

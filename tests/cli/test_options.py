@@ -48,7 +48,7 @@ def given(*arguments):
     command = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
     @command.command()
-    @takes_settings(Outer, ("rate",))
+    @takes_settings(Outer, shown=("rate",))
     def run(changes: dict, verbose: bool = False) -> None:
         found.append((changes, verbose))
 

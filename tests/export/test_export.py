@@ -172,7 +172,7 @@ def test_the_command_refuses_a_loss(run, spoilt, in_process):
         (["run", "--overwrite", "--data", "nowhere"], 1, "nowhere: no such folder"),
         (["run", "-o", "a.engine"], 2, "a.engine: expected a name that ends in .onnx"),
         (["run", "--precision", "int4"], 2, "precision 'int4'; expected one of: float32, float16, int8"),
-        (["run", "-o", "a.onnx", "--foreground", "both"], 2, "border policy 'both'; expected one of"),
+        (["run", "-o", "a.onnx", "--foreground", "both"], 2, "foreground is 'both'; expected one of"),
     ],
 )
 def test_the_command_says_what_is_wrong(

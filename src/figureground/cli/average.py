@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs
-from figureground.cli.options import computes
+from figureground.cli.common import app, data_of, needs
+from figureground.cli.options import computes, takes_data
 
 
 @app.command()
 @computes
+@takes_data
 def average(
     models: Annotated[list[str], typer.Argument(help="Two or more runs or .safetensors bundles of one network.")],
+    changes: dict[str, Any],
     all_of_them: Annotated[
         bool, typer.Option("--all", help="Take all, instead of those that have more Dice on valid together.")
     ] = False,
-    data: Annotated[str | None, typer.Option(help="Whose valid split decides (default: the first run's).")] = None,
-    foreground: RunForegroundOption = None,
-    mask_threshold: MaskThresholdOption = None,
     output: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     name: Annotated[str, typer.Option(help="Of the new run (default: a free one).")] = "",
 ) -> None:
@@ -39,7 +38,7 @@ def average(
         models = [str(followed(model)) for model in models]  # ``latest`` is the new run in the end
         require_alike(models)  # before the data are looked at, which may not be the user's mistake
         run = next((Path(model) for model in models if (Path(model) / CONFIG).is_file()), Path(models[0]))
-        source = data_of(run, data, foreground, mask_threshold)
+        source = data_of([run], changes)
         open_dataset(source, "test")  # before minutes are spent
         folder = output / name if name else free_folder(output, "average")
         progress = sys.stderr.isatty()

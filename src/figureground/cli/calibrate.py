@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs, refuse_existing
-from figureground.cli.options import computes
+from figureground.cli.common import app, data_of, needs, refuse_existing
+from figureground.cli.options import computes, takes_data
 from figureground.errors import FiguregroundError
 
 if TYPE_CHECKING:
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 
 @app.command()
 @computes
+@takes_data
 def calibrate(
     model: Annotated[Path, typer.Argument(help="A run folder or a bundle; its metadata is rewritten.")],
+    changes: dict[str, Any],
     target: Annotated[
         str, typer.Option(help="dice, or what must be reached: precision=0.98, recall=0.95 (means over images).")
     ] = "dice",
     post_processing: Annotated[
         bool, typer.Option("--post-processing", help="Also choose a clean-up of the masks.")
     ] = False,
-    data: Annotated[str | None, typer.Option(help="Whose valid split it is fitted on (default: the run's).")] = None,
-    foreground: RunForegroundOption = None,
-    mask_threshold: MaskThresholdOption = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all thresholds' figures here.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the JSON file.")] = False,
 ) -> None:
@@ -51,7 +50,7 @@ def calibrate(
             raise FiguregroundError(
                 f"{model} comes with the package and stays as it is; copy {bundle} and name the copy"
             )
-        source = data_of(model, data, foreground, mask_threshold)
+        source = data_of([model], changes)
         dataset = open_dataset(source, "valid")
         progress = sys.stderr.isatty()
         fit = fit_on_valid(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,17 +34,6 @@ app = typer.Typer(
 BAD_USAGE: Any = typer.BadParameter.__mro__[2]
 """What all errors of the command line are; typer has click within, or beside it, and no name for this."""
 
-DataOption = Annotated[
-    str, typer.Option("--data", help="A folder (its layout is recognised) or synthetic[:n=...,size=...,seed=...].")
-]
-ForegroundOption = Annotated[
-    str, typer.Option(help="What a trimap's border counts as: foreground, background or ignore.")
-]
-RunForegroundOption = Annotated[str | None, typer.Option(help="What a trimap's border counts as.")]
-"""Of commands that otherwise take the run's."""
-MaskThresholdOption = Annotated[
-    int | None, typer.Option(help="Masks with more than two values: this one and above is figure.")
-]
 MetadataOption = Annotated[
     Path | None, typer.Option("--metadata", help="A CSV table to slice by: a column 'name', and any others.")
 ]
@@ -141,18 +130,36 @@ def refuse_existing(path: Path | None, overwrite: bool) -> None:
         raise FiguregroundError(f"{path} exists; choose another name or replace it with --overwrite")
 
 
-def data_of(model: Path, data: str | None, foreground: str | None, mask_threshold: int | None) -> DataConfig:
-    """The data of a run folder's model, with what the user gave laid over it."""
-    from dataclasses import replace
+def data_of(models: Sequence[str | Path], changes: Mapping[str, Any]) -> DataConfig:
+    """The data of models, as they were trained, with what the user gave laid over it.
 
-    from figureground.config import DataConfig
-    from figureground.runs import CONFIG, read_config
+    Raises:
+        FiguregroundError: a model does not say which data, several do not agree, or the settings are wrong.
+    """
+    from figureground.config import DataConfig, merge, parse, plain
+
+    found = []
+    for model in models:
+        own = plain(_own_data(Path(model), named="source" in changes))
+        with options():
+            found.append(parse(DataConfig, merge(own, changes), str(model)))
+    for model, other in zip(models, found, strict=True):
+        for name, value in plain(other).items():
+            first = plain(found[0])[name]
+            if value != first and name != "cache":
+                raise UsageError(f"{models[0]} was trained with {name} {first!r}, {model} with {value!r}; say which")
+    return found[0]
+
+
+def _own_data(model: Path, named: bool) -> DataConfig:
+    """What a run says of its data, or how a bundle had its masks read; ``named``: where they are is said elsewhere."""
+    from figureground.bundle import read_info
+    from figureground.config import FOREGROUNDS, DataConfig
+    from figureground.runs import CONFIG, bundle_path, is_model, read_config
 
     if (model / CONFIG).is_file():
-        base = read_config(model).data
-    elif data is not None:
-        base = DataConfig()
-    else:
+        return read_config(model).data
+    if not named:
         raise UsageError(f"{model} does not say which data it was trained on; name a folder with --data")
-    given = {"source": data, "foreground": foreground, "mask_threshold": mask_threshold}
-    return replace(base, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+    foreground = read_info(bundle_path(model)).data.foreground if is_model(str(model)) else None
+    return DataConfig(foreground=next((each for each in FOREGROUNDS if each == foreground), "foreground"))

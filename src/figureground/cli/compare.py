@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from figureground.cli.common import (
-    DataOption,
-    ForegroundOption,
-    MaskThresholdOption,
-    MetadataOption,
-    app,
-    needs,
-    refuse_existing,
-)
-from figureground.cli.options import computes
+from figureground.cli.common import MetadataOption, app, data_of, needs, refuse_existing
+from figureground.cli.options import computes, takes_data
 
 
 @app.command()
 @computes
+@takes_data
 def compare(
     models: Annotated[list[str], typer.Argument(help="Two or more run folders or bundles.")],
-    data: DataOption,
+    changes: dict[str, Any],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    foreground: ForegroundOption = "foreground",
-    mask_threshold: MaskThresholdOption = None,
     metric: Annotated[str, typer.Option(help="What to compare by: a name in evaluate's JSON.")] = "dice",
     native: Annotated[bool, typer.Option("--native", help="At the photos' own size.")] = False,
     slices: Annotated[bool, typer.Option("--slices", help="Say on which kinds of images they differ.")] = False,
@@ -43,7 +34,6 @@ def compare(
     """
     refuse_existing(json_file, overwrite)
     with needs("train"):
-        from figureground.config import DataConfig
         from figureground.data import open_dataset
         from figureground.evaluation import compare as compare_evaluations
         from figureground.evaluation import (
@@ -57,10 +47,9 @@ def compare(
         from figureground.prediction import load
         from figureground.runs import followed
 
-        config = DataConfig(data, foreground, mask_threshold)  # type: ignore[arg-type]
         models = [str(followed(model)) for model in models]  # ``latest`` may be another run before the end
         require_comparable(models, metric)
-        dataset = open_dataset(config, split)  # type: ignore[arg-type]
+        dataset = open_dataset(data_of(models, changes), split)  # type: ignore[arg-type]
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         progress = sys.stderr.isatty()
         segmenters = [load(model) for model in models]

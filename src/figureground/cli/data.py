@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from figureground.cli.common import ForegroundOption, MaskThresholdOption, app, needs, refuse_existing
-from figureground.cli.options import computes
+from figureground.cli.common import app, needs, refuse_existing
+from figureground.cli.options import computes, option
+from figureground.config import DataConfig
 from figureground.errors import FiguregroundError
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def check(
         list[str] | None, typer.Option(help="Let this model judge the masks; give it once for each fold.")
     ] = None,
     accept: Annotated[list[str] | None, typer.Option(help="A kind that is no problem here: empty_mask.")] = None,
-    foreground: ForegroundOption = "foreground",
-    mask_threshold: MaskThresholdOption = None,
+    foreground: Annotated[str, option(DataConfig, "foreground")] = "foreground",
+    mask_threshold: Annotated[int | None, option(DataConfig, "mask_threshold")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the HTML and JSON files.")] = False,
 ) -> None:
     """Find and explain what is wrong with images and masks; exit status 1 if there are problems.

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from figureground.cli.common import (
-    DataOption,
-    ForegroundOption,
-    MaskThresholdOption,
-    MetadataOption,
-    app,
-    needs,
-    refuse_existing,
-)
-from figureground.cli.options import computes
+from figureground.cli.common import MetadataOption, app, data_of, needs, refuse_existing
+from figureground.cli.options import computes, takes_data
 from figureground.errors import UsageError
 
 
 @app.command()
 @computes
+@takes_data
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder or a bundle.")],
-    data: DataOption,
+    changes: dict[str, Any],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    foreground: ForegroundOption = "foreground",
-    mask_threshold: MaskThresholdOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1)] = 8,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write every image's figures here.")] = None,
@@ -48,7 +39,6 @@ def evaluate(
         )
     refuse_existing(html_file and html_file.with_suffix(""), overwrite)
     with needs("train"):
-        from figureground.config import DataConfig
         from figureground.data import open_dataset
         from figureground.evaluation import evaluate as score
         from figureground.evaluation import (
@@ -63,9 +53,8 @@ def evaluate(
         from figureground.prediction import load
         from figureground.runs import followed
 
-        config = DataConfig(data, foreground, mask_threshold)  # type: ignore[arg-type]
         model = str(followed(model))  # ``latest`` may be another run before the end
-        dataset = open_dataset(config, split)  # type: ignore[arg-type]
+        dataset = open_dataset(data_of([model], changes), split)  # type: ignore[arg-type]
         metadata = read_metadata(metadata_file, dataset.names) if metadata_file else {}
         segmenter = load(model)
         evaluation = score(

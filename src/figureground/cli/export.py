@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from figureground.cli.common import MaskThresholdOption, RunForegroundOption, app, data_of, needs, refuse_existing
-from figureground.cli.options import computes
+from figureground.cli.common import app, data_of, needs, refuse_existing
+from figureground.cli.options import computes, takes_data
 
 
 @app.command()
 @computes
+@takes_data
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder or a .safetensors bundle.")],
+    changes: dict[str, Any],
     precision: Annotated[str, typer.Option(help="float32, float16 (weights only) or int8.")] = "float32",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The .onnx file (default: in the run).")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="What it is compared and calibrated on (default: the run's data).")
-    ] = None,
-    foreground: RunForegroundOption = None,
-    mask_threshold: MaskThresholdOption = None,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Write it even if the Dice falls.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
 ) -> None:
@@ -40,7 +37,7 @@ def export(
         model = followed(model)
         target = output or (model if model.is_dir() else model.parent) / f"model{suffix}.onnx"
         refuse_existing(target, overwrite)
-        source = data_of(model, data, foreground, mask_threshold)
+        source = data_of([model], changes)
         export_model(
             model, target, source, precision=precision,  # type: ignore[arg-type]  # checked there
             accept_loss=accept_loss, progress=sys.stderr.isatty(), say=typer.echo,

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import wraps
 from typing import Annotated, Any, get_origin
 
 import typer
 
+from figureground.cli.common import needs, options
+from figureground.config import DataConfig
 from figureground.cores import limit_cores
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import UsageError
 from figureground.settings import REQUIRED, Setting, find_setting, plain, put, settings_of
 
 CHANGES = "changes"
 """The parameter of a command that takes what was given, as nested settings."""
+SET = "set_"
+"""That of ``--set``."""
 
 
 def option(cls: type, path: str, default: str = "") -> Any:
@@ -51,22 +55,29 @@ def _flag(setting: Setting, name: str) -> tuple[str]:
     return (f"--{dashed}/--no-{dashed}" if setting.hint is bool else f"--{dashed}",)
 
 
-def takes_settings(cls: type, shown: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each setting of ``cls``, and ``--set`` for those that have none of their own.
+def takes_settings(
+    cls: type, *, shown: Collection[str] | None = None, without: Collection[str] = (), default: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each setting of ``cls``.
 
     The command has a parameter ``changes``: what the user gave, in nested dicts as ``parse`` takes them.
 
     Args:
         cls: a dataclass of settings.
-        shown: paths of those that ``--help`` shows; ``--help-all`` shows all.
+        shown: paths of those that ``--help`` shows, where that is not all; ``--help-all`` then shows all, and ``--set``
+            takes any by its path.
+        without: paths of those that are no matter of the command.
+        default: what is said of settings that nobody gives, where it is not their own default.
     """
+    settings = [setting for setting in settings_of(cls) if setting.path not in without]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def run(given: dict[str, Any]) -> None:
             others = {name: value for name, value in given.items() if name in inspect.signature(command).parameters}
-            command(**others, **{CHANGES: _changes(cls, given)})
+            command(**others, **{CHANGES: _changes(cls, settings, given)})
 
-        return _extended(command, list(_parameters(cls, shown)), run)
+        added = list(_parameters(settings, flags_of(cls), shown, default))
+        return _extended(command, added if shown is None else [*added, *_for_all()], run)
 
     return decorate
 
@@ -99,17 +110,23 @@ def _extended(
     return extended
 
 
-def _parameters(cls: type, shown: Collection[str]) -> Iterator[inspect.Parameter]:
+def _parameters(
+    settings: Sequence[Setting], flags: Mapping[str, tuple[str, ...]], shown: Collection[str] | None, default: str
+) -> Iterator[inspect.Parameter]:
     """Of the options, those that are shown first."""
-    flags = flags_of(cls)
-    for setting in sorted(settings_of(cls), key=lambda setting: setting.path not in shown):
+    hidden = {setting.path: shown is not None and setting.path not in shown for setting in settings}
+    for setting in sorted(settings, key=lambda setting: hidden[setting.path]):
         kind: Any = list[str] if setting.is_list else bool if setting.hint is bool else str
         metavar = None if kind is bool else _metavar(setting)
-        hidden = setting.path not in shown
-        made = typer.Option(*flags[setting.path], help=sentence(setting), hidden=hidden, metavar=metavar)
+        words = sentence(setting, default)
+        made = typer.Option(*flags[setting.path], help=words, hidden=hidden[setting.path], metavar=metavar)
         yield _parameter(_identifier(setting.path), kind | None, made)
+
+
+def _for_all() -> Iterator[inspect.Parameter]:
+    """``--set`` and ``--help-all``."""
     words = "Any setting, NAME=VALUE, such as optimizer=adamw or model.arguments.base_width=32; may be repeated."
-    yield _parameter("set_", list[str] | None, typer.Option("--set", help=words, metavar="NAME=VALUE"))
+    yield _parameter(SET, list[str] | None, typer.Option("--set", help=words, metavar="NAME=VALUE"))
     everything = typer.Option("--help-all", help="Show all options.", callback=_show_all, is_eager=True)
     yield _parameter("help_all", bool, everything, False)
 
@@ -139,22 +156,20 @@ def _show_all(context: typer.Context, wanted: bool) -> None:
         raise typer.Exit
 
 
-def _changes(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(cls: type, settings: Sequence[Setting], given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, flags first and then ``--set``."""
     changes: dict[str, Any] = {}
     flags = flags_of(cls)
-    for setting in settings_of(cls):
+    for setting in settings:
         value = given[_identifier(setting.path)]
         if value not in (None, []):
             put(changes, setting.path, _read(setting, value, flags[setting.path][0]))
-    for text in given["set_"] or ():
+    for text in given.get(SET) or ():
         path, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: expected NAME=VALUE, such as optimizer=adamw")
-        try:
+        with options():
             setting = find_setting(cls, path.strip(), f"--set {text}")
-        except FiguregroundError as error:
-            raise UsageError(str(error)) from None
         put(changes, setting.path, _read(setting, value.strip(), f"--set {path.strip()}"))
     return changes
 
@@ -162,7 +177,9 @@ def _changes(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
 def _read(setting: Setting, value: Any, where: str) -> Any:
     if isinstance(value, bool):
         return value
-    try:
+    with options(), needs("train"):  # YAML
         return setting.read(tuple(value) if isinstance(value, list) else value, where)
-    except FiguregroundError as error:
-        raise UsageError(str(error)) from None
+
+
+takes_data = takes_settings(DataConfig, without=["cache"], default="the run's")
+"""Give a command that takes runs the options of their data; ``common.data_of`` lays them over the runs' own."""

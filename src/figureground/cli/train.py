@@ -24,7 +24,7 @@ SHOWN = ("data.source", "model.name", "model.encoder", "epochs", "minutes", "pre
 
 @app.command()
 @computes
-@takes_settings(TrainConfig, SHOWN)
+@takes_settings(TrainConfig, shown=SHOWN)
 def train(
     changes: dict[str, Any],
     recipe: Annotated[
