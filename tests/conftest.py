@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from figureground.bundle import METADATA_KEY, BundleInfo
 from figureground.config import PreprocessingConfig, plain
+from figureground.data import splits
 
 SHARED_DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
@@ -21,6 +22,15 @@ def _unpacked(name, folder):
         packed.extractall(folder, filter="data")
     (root,) = [path.parent for path in folder.glob("*/annotations")]
     return root
+
+
+@pytest.fixture(autouse=True)
+def divisions(tmp_path_factory, monkeypatch):
+    """Where divisions of folders are stored: not in the user's own cache."""
+    folder = tmp_path_factory.mktemp("divisions")
+    monkeypatch.setattr(splits, "CACHE_FOLDER", folder)
+    monkeypatch.setattr(splits, "_said", set())
+    return folder / "splits"
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,9 @@ class DataConfig:
     )
     cache: str = setting("auto", "Decoded images: auto (in the user's cache folder), off, or a folder.")
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True)
 class ModelConfig:

@@ -16,7 +16,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -78,7 +78,8 @@ class CachedDataset:
         if not self._checked[index]:
             if zlib.crc32(held.data) != record.checksum:
                 log.warning("the cache entry %s is damaged; %s is read anew", self._entry, self.names[index])
-                (self._entry / ENTRY).write_text("{}")  # the next training makes the entry again
+                with suppress(OSError):
+                    (self._entry / ENTRY).write_text("{}")  # the next training makes the entry again
                 return as_cached(self._preprocessing, self._source[index])
             self._checked[index] = True
         image, *maps = record.split(np.asarray(held))

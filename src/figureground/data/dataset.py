@@ -226,7 +226,7 @@ class SplitDataset:
 
 def fingerprint(source: Source, entries: Sequence[Entry], *settings: str) -> str:
     """A hash of samples of a source; it changes whenever one of them may have."""
-    digest = hashlib.sha256(f"{source.name} {source.foreground} {settings}".encode())
+    digest = hashlib.sha256(os.fsencode(f"{source.name} {source.foreground} {settings}"))
     for entry in entries:
         digest.update(os.fsencode(f"{entry.name} {source.stamp(entry)}\n"))
     return digest.hexdigest()

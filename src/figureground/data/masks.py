@@ -42,6 +42,8 @@ class MaskSettings:
         for value in self.figure_values:
             if not (value.isdecimal() or COLOUR.fullmatch(value)):
                 raise UsageError(f"figure value {value!r}; expected a whole number, or a colour such as #ff0000")
+        if self.colours and self.ignore_value is not None:
+            raise UsageError("ignore_value is a number and figure values are colours; expected numbers for both")
         if len({value.isdecimal() for value in self.figure_values}) > 1:
             raise UsageError("figure values are numbers and colours; expected all of one kind")
 
@@ -98,7 +100,7 @@ class MaskReader:
         None where there is no readable mask, or one holds more than two values: it will be named when it is read.
         """
         stamps = tuple((path, *_times(path)) for path in _evenly(self._masks))
-        return _two_values(stamps, self.settings.ignore_value)
+        return _two_values(stamps, self.settings)
 
     @cached_property
     def _figure_values(self) -> list[int]:
@@ -141,17 +143,17 @@ class MaskReader:
 
 
 @lru_cache(maxsize=64)
-def _two_values(stamps: tuple[tuple[Path, int, int], ...], ignore: int | None) -> tuple[int, int] | None:
+def _two_values(stamps: tuple[tuple[Path, int, int], ...], settings: MaskSettings) -> tuple[int, int] | None:
     """The two values of some mask files, by their names and times, so that an unchanged folder is looked at once."""
 
     def look(path: Path) -> set[int]:
         with suppress(FiguregroundError):
-            return _values_in(read_levels(path))
+            return _values_in(_read_values(path, settings))
         return set()
 
     with ThreadPoolExecutor(READERS) as pool:
         by_mask = list(pool.map(look, [path for path, *_ in stamps]))
-    pairs = [found - {ignore} for found in by_mask]
+    pairs = [found - {settings.ignore_value} for found in by_mask]
     two = [found for found in pairs if len(found) == 2]
     if two:
         return min(two[0]), max(two[0])

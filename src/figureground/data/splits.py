@@ -64,7 +64,7 @@ def divide_source(source: Source, config: DataConfig) -> dict[Split, list[Entry]
             "give all of them one, or none"
         )
     if not without:
-        return _by_split(entries, {entry.name: entry.split for entry in entries if entry.split})
+        return {split: [entry for entry in entries if entry.split == split] for split in SPLITS}
     if config.split == "names":
         return _by_split(entries, {entry.name: split_by_name(entry.name) for entry in entries})
     folder = None if config.cache == "off" else Path(config.cache) if config.cache != "auto" else CACHE_FOLDER
@@ -110,7 +110,9 @@ def divide(members: Sequence[Member], shares: Sequence[float]) -> dict[str, int]
         (group[0] for group in together.values() if len(group) == 1), key=lambda m: (m.share, _hash(m.name))
     )
     for part in range(1, len(left)):
-        strata = np.array_split(np.arange(len(single)), left[part]) if left[part] > 0 else []
+        still_empty = set(range(len(left))) - set(parts.values()) - {part}  # which need one each
+        places = min(left[part], len(single) - len(still_empty))
+        strata = np.array_split(np.arange(len(single)), places) if places > 0 else []
         for stratum in strata:
             if len(stratum):
                 chosen = min((single[index] for index in stratum), key=lambda m: _hash(f"{part} {m.name}"))
@@ -135,7 +137,9 @@ def _stored(source: Source, folder: Path | None) -> dict[str, Split]:
     key = fingerprint(source, source.entries, f"{VERSION} {[entry.group for entry in source.entries]}")
     path = folder / "splits" / f"{key[:24]}.json" if folder else None
     names = {entry.name for entry in source.entries}
-    with suppress(OSError, ValueError, AttributeError):  # not there, or damaged: it is made again
+    with suppress(
+        OSError, ValueError, LookupError, TypeError, AttributeError
+    ):  # not there, or damaged: it is made again
         if path is not None:
             found = json.loads(path.read_text("utf-8"))
             if set(found["splits"]) == names and set(found["splits"].values()) <= set(SPLITS):
@@ -155,7 +159,7 @@ def _divided(source: Source) -> tuple[dict[str, Split], int]:
         looks = list(pool.map(lambda entry: _look(source, entry), source.entries))
     alike = join(len(looks), near_pairs(np.stack([thumbnail for _, thumbnail in looks])))
     own = [entry.group for entry in source.entries]
-    groups = _joined(own, alike)
+    groups = _joined([entry.name for entry in source.entries], own, alike)
     if _units(groups) < len(SHARES):  # a film, say: dividing it is better than not training
         log.warning("%s: nearly all images are near duplicates; they are divided as if they were not", source.name)
         groups, alike = own, []
@@ -191,12 +195,12 @@ def _look(source: Source, entry: Entry) -> tuple[float, NDArray[np.uint8]]:
     return share, thumbnail
 
 
-def _joined(groups: Sequence[str | None], alike: Sequence[Sequence[int]]) -> list[str | None]:
+def _joined(entries: Sequence[str], groups: Sequence[str | None], alike: Sequence[Sequence[int]]) -> list[str | None]:
     """Groups of samples where near duplicates are of one group too, and groups that share one become one."""
     names: list[str | None] = list(groups)
-    for index, together in enumerate(alike):
+    for together in alike:
         own = {names[member] for member in together} - {None}
-        joined = min(own) if own else f"near duplicates {index}"  # type: ignore[type-var]
+        joined = min(own) if own else f"near duplicates of {min(entries[place] for place in together)}"  # type: ignore[type-var]
         names = [
             joined if place in together or (name is not None and name in own) else name
             for place, name in enumerate(names)
