@@ -1,16 +1,19 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
-from figureground.bundle import BundleInfo, write_bundle
+from figureground.bundle import BundleInfo, DataSummary, read_info, replace_info, write_bundle
 from figureground.cli import app
 from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig, to_yaml
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Evaluation, compare
 from figureground.evaluation.scoring.scores import COLUMNS, Scores
+from figureground.runs import read_config
 
 N = 60
 BASE = np.random.default_rng(0).beta(20, 2, N)
@@ -160,6 +163,38 @@ def test_the_evaluate_command_writes_both_files(tmp_path):
     assert all(f"written: {path}" in result.output for path in files.values())
     files["json"].unlink()
     assert "scores.csv exists" in str(CliRunner().invoke(app, given).exception)
+
+
+def test_commands_take_the_border_of_the_run(tmp_path):
+    """A trimap's border is left out if the run's training has left it out, or counts as the user says."""
+    pets = tmp_path / "pets"
+    (pets / "images").mkdir(parents=True)
+    (pets / "annotations" / "trimaps").mkdir(parents=True)
+    for index in range(4):
+        draw = np.full((48, 48), 2, np.uint8)
+        draw[10:30], draw[30:34] = 1, 3
+        Image.fromarray(draw).save(pets / "annotations" / "trimaps" / f"cat_{index}.png")
+        Image.fromarray(draw * 60).convert("RGB").save(pets / "images" / f"cat_{index}.jpg")
+    for name in ("trainval", "test"):
+        (pets / "annotations" / f"{name}.txt").write_text("".join(f"cat_{i} 1 1 1\n" for i in range(4)))
+    runs = [write_run(tmp_path, seed) for seed in range(2)]
+    for run, foreground in zip(runs, ("ignore", "background"), strict=True):
+        settings = read_config(Path(run))
+        text = to_yaml(replace(settings, data=DataConfig(str(pets), foreground)))
+        (Path(run) / "config.yaml").write_text(text)
+    alone = CliRunner().invoke(app, ["evaluate", runs[0]])
+    assert "border counted as: ignore" in alone.output, alone.output
+    told = CliRunner().invoke(app, ["evaluate", runs[0], "--foreground", "foreground"])
+    assert "border counted as: foreground" in told.output
+    unclear = CliRunner().invoke(app, ["compare", *runs])
+    assert "was trained with foreground 'ignore'" in str(unclear.exception)
+    clear = CliRunner().invoke(app, ["compare", *runs, "--foreground", "ignore"])
+    assert "border counted as: ignore" in clear.output
+    model = str(Path(runs[0]) / "model.safetensors")
+    path = Path(model)
+    replace_info(path, replace(read_info(path), data=DataSummary(foreground="background")))
+    bundle = CliRunner().invoke(app, ["evaluate", model, "--data", str(pets)])
+    assert "border counted as: background" in bundle.output
 
 
 def test_the_compare_command(tmp_path):

@@ -1,4 +1,4 @@
-"""What follows a training run: the fit on valid, and the score on test."""
+"""What follows a training run: the fit on valid, and the score, usually on test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from figureground.bundle import replace_info
-from figureground.data import Dataset, open_dataset
+from figureground.data import Dataset, Split, open_dataset
 from figureground.evaluation.fitting.fit import FEWEST_TO_CHOOSE, fit_on_valid
 from figureground.evaluation.report.write import read_record, write_report
 from figureground.evaluation.scoring.evaluation import Evaluation, evaluate
@@ -20,27 +20,42 @@ from figureground.runs import PER_IMAGE, REPORT, bundle_path, read_config, score
 log = logging.getLogger(__name__)
 
 
-def score_run(folder: Path, *, progress: bool = False) -> Evaluation:
-    """Fit the operating point of a run's best model on the valid split of its data and score it on the test split.
+def score_run(folder: Path, *, split: Split = "test", progress: bool = False) -> Evaluation:
+    """Fit the operating point of a run's best model on the valid split of its data, and score it on a split.
 
-    The figures go into ``test.json`` and the bundle, those of every image into ``per_image.csv``, and all that a
-    colleague needs into ``report.html``.
+    The figures go into ``test.json`` (the split's name) and the bundle, those of every image into ``per_image.csv``,
+    and all that a colleague needs into ``report.html``.
+
+    Args:
+        folder: of the run.
+        split: ``test``, once, when nothing is chosen any more; otherwise ``valid``.
+        progress: show bars.
 
     Raises:
-        FiguregroundError: the run holds no model, or its data no valid or test split.
+        FiguregroundError: the run holds no model, or its data not these splits.
     """
-    config = read_config(folder)
-    member = _fitted(open_member(folder), open_dataset(config.data, "valid"), progress)
-    segmenter, dataset = Segmenter(member), open_dataset(config.data, "test")
+    member, dataset = fit_run(folder, progress=progress), open_dataset(read_config(folder).data, split)
+    segmenter = Segmenter(member)
     evaluation = evaluate(segmenter, dataset, progress=progress, per_image=folder / PER_IMAGE)
     figures = evaluation.to_json()
     slices = slices_of(evaluation, metadata_of(dataset))
-    write_json(folder / scores_file("test"), figures | {"slices": [found.to_json() for found in slices]})
-    summary = replace(member.info.data, splits={**member.info.data.splits, "test": len(dataset)})
-    scores = {**member.info.scores, "test": figures}
+    write_json(folder / scores_file(split), figures | {"slices": [found.to_json() for found in slices]})
+    summary = replace(member.info.data, splits={**member.info.data.splits, split: len(dataset)})
+    scores = {**member.info.scores, split: figures}
     replace_info(bundle_path(folder), replace(member.info, data=summary, scores=scores))
     write_report(folder / REPORT, evaluation, segmenter, dataset, slices=slices, record=read_record(folder))
     return evaluation
+
+
+def fit_run(folder: Path, *, progress: bool = False) -> Member:
+    """Fit the operating point of a run's best model on the valid split of its data, and keep it in the bundle.
+
+    Raises:
+        FiguregroundError: the run holds no model, or its data no valid split.
+    """
+    member = _fitted(open_member(folder), open_dataset(read_config(folder).data, "valid"), progress)
+    replace_info(bundle_path(folder), member.info)
+    return member
 
 
 def _fitted(member: Member, valid: Dataset, progress: bool) -> Member:

@@ -11,7 +11,7 @@ from figureground.config import OperatingPoint, PostProcessingConfig, Preprocess
 from figureground.data import open_dataset
 from figureground.data.dataset import Sample, targets_of
 from figureground.errors import FiguregroundError, UsageError
-from figureground.evaluation import evaluate, fit_on_valid, score_run
+from figureground.evaluation import evaluate, fit_on_valid, fit_run, score_run
 from figureground.evaluation.fitting.operating_point import (
     EDGES,
     Row,
@@ -352,6 +352,19 @@ def test_a_run_is_fitted_on_valid_before_it_is_scored_on_test(tmp_path):
     assert info.operating_point.fitted_on == info.quality.fitted_on == "valid"
     assert evaluation.fitted.settings["threshold"] == info.operating_point.threshold
     assert evaluate(load(tmp_path), open_dataset("synthetic:n=200,size=32", "test")).to_json() == info.scores["test"]
+
+
+def test_a_run_can_leave_test_alone(tmp_path):
+    write_run(tmp_path, "synthetic:n=200,size=32")
+    fitted = fit_run(tmp_path)
+    info = read_info(tmp_path / "model.safetensors")
+    assert info == fitted.info
+    assert (info.operating_point.fitted_on, info.scores) == ("valid", {})
+    evaluation = score_run(tmp_path, split="valid")
+    info = read_info(tmp_path / "model.safetensors")
+    assert list(info.scores) == ["valid"]
+    assert json.loads((tmp_path / "valid.json").read_text())["dice"]["mean"] == evaluation.dice.mean
+    assert not (tmp_path / "test.json").exists()
 
 
 def test_a_run_with_few_valid_images_stays_at_a_half(tmp_path, caplog):

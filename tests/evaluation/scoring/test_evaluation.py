@@ -180,6 +180,25 @@ def test_scores_at_the_photos_own_size(segmenter):
     pooled = 2 * (32 * 48 + 29 * 48 + 16 * 32)
     assert figures["native"]["dataset_dice"] == pytest.approx(pooled / (pooled + 3 * 48))
     assert "at the photos' own size" in evaluation.summary()
+    assert "worst: truth less high 0.9333, higher, as is the truth 1.0000, small 1.0000" in evaluation.summary()
+
+
+def test_estimates_are_held_against_the_photos_own_masks(segmenter):
+    """Right at 32×32; of the photo's 64 rows of truth every other one is missing where the figure is."""
+
+    class Striped(Photos):
+        names = ("striped",)
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            sample = super().__getitem__(0)
+            return Sample(sample.name, sample.image, targets_of(sample.mask & (np.arange(64) % 2 == 0)[:, None]))
+
+    (estimate,) = evaluate(segmenter, Striped()).estimates[:, 0]
+    evaluation = evaluate(segmenter, Striped())
+    assert evaluation.quality.mean_absolute_error.mean == pytest.approx(abs(estimate - 2 * 16 / (32 + 16)), abs=1e-6)
 
 
 def test_photos_of_the_networks_size_are_scored_once(segmenter, monkeypatch):

@@ -89,7 +89,6 @@ def write_report(
 
 
 def _figures(evaluation: Evaluation) -> dict[str, object]:
-    height, width = evaluation.size
     scores, dice = evaluation.scores, evaluation.dice_per_image
     tenth, median = np.quantile(dice, (0.1, 0.5))
     swept = scores.parts.sweep_dice / len(dice) if scores.parts else np.zeros(1)
@@ -98,8 +97,7 @@ def _figures(evaluation: Evaluation) -> dict[str, object]:
         "title": f"How well {Path(evaluation.model).name} finds the figure",
         "e": evaluation,
         "n": len(dice),
-        "size": f"{width}×{height}",
-        "sizes": {f"at {width}×{height}": scores}
+        "sizes": {evaluation.scored_at: scores}
         | ({"at the photos' own size": evaluation.native} if evaluation.native else {}),
         "metrics": METRICS,
         "interval_method": INTERVAL_METHOD,

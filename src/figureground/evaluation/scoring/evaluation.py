@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from figureground.evaluation.scoring.scores import (
 )
 from figureground.evaluation.statistics import FEW_IMAGES, FEWEST_FOR_INTERVALS, INTERVAL_METHOD, Mean
 from figureground.files import UNSPEAKABLE, replacing
+from figureground.metrics import counts, dice
 from figureground.prediction import Prediction, Segmenter
 from figureground.preprocessing import resized
 
@@ -72,9 +72,12 @@ class Evaluation:
     fitted: Fitted | None = None
     """None where the bundle holds nothing but defaults."""
     quality: QualityScores | None = None
-    """Of the estimates of each mask's Dice, as ``predict`` gives them."""
+    """Of the estimates of each mask's Dice, as ``predict`` gives them: of the fitted masks, at the photos' own size if
+    ``native`` is there."""
     properties: NDArray[np.float64] | None = None
     """(N, len(PROPERTIES)), what each image is like; NaN where that does not exist."""
+    estimates: NDArray[np.float64] | None = None
+    """(N, 2), the estimated Dice of each mask, and 1 where it needs a review."""
     scored_at: str = "at the network's size"
     """Where ``scores`` compares prediction and truth, in words (``Preprocessing.scored_at``)."""
 
@@ -97,6 +100,11 @@ class Evaluation:
     def iou(self) -> Mean:
         """The mean of the images' IoU."""
         return self.scores.means["iou"]
+
+    def worst(self, most: int = 3) -> list[tuple[str, float]]:
+        """The names of the images with the lowest Dice, the lowest first, each with its Dice."""
+        order = np.argsort(self.dice_per_image, kind="stable")[:most]
+        return [(self.names[index], float(self.dice_per_image[index])) for index in order]
 
     def to_json(self) -> dict[str, Any]:
         """The figures of ``evaluate --json``."""
@@ -123,6 +131,7 @@ class Evaluation:
         lines = [
             f"{self.split} Dice {_shown(self.dice)}  IoU {_shown(self.iou)}  n={len(self.names)}",
             *self._table(),
+            f"worst: {', '.join(f'{name} {dice:.4f}' for name, dice in self.worst())}",
             f"means of the images with intervals: {INTERVAL_METHOD}; pooled: all pixels together",
             f"threshold {self.threshold:g}, border counted as: {self.foreground}",
             f"{EMPTY_MASK_RULE} (both: {both}, one: {one})",
@@ -186,26 +195,27 @@ def evaluate(
     require(len(dataset) > 0, f"{dataset.name}: the split {dataset.split!r} has no images to score")
     kinds = ["", *(["native_"] if native else []), *(["fitted_"] if _is_fitted(segmenter) else [])]
     tallies = {kind: Tally(len(dataset)) for kind in kinds}
-    judged: list[tuple[float, bool]] = []
-    properties = np.empty((len(dataset), len(PROPERTIES)))
-    rows = iter(properties)
-    bar = tqdm(total=len(dataset), desc=f"scoring {dataset.split}", unit="image", disable=not progress, leave=False)
-    with bar, _csv_writer(per_image, kinds) as write:
-        for samples in batches(dataset, batch_size):
-            for sample, logits in zip(samples, segmenter.logit_maps([s.image for s in samples]), strict=True):
-                small = as_seen(segmenter.preprocessing, sample)
-                prediction = segmenter.prediction(small.image, logits)
-                judged.append((prediction.estimated_dice, prediction.needs_review))
-                images = _score(segmenter, prediction, logits, sample, small.truth, kinds)
-                for kind, image in images.items():
-                    tallies[kind].add(image)
-                row = next(rows)
-                row[:] = list(properties_of(small.image, *small.truth).values())
-                cells = [cell for image in images.values() for cell in image.row]
-                write([sample.name, dataset.foreground, *row, *cells, *judged[-1]])
-            bar.update(len(samples))
+    properties, judged = np.empty((len(dataset), len(PROPERTIES))), np.empty((len(dataset), 3))
+    maps = logit_maps(segmenter, dataset, batch_size=batch_size, progress=progress, what="scoring")
+    for index, (sample, logits) in enumerate(maps):
+        small = as_seen(segmenter.preprocessing, sample)
+        prediction = segmenter.prediction(small.image, logits)
+        for kind, image in _score(segmenter, prediction, logits, sample, small.truth, kinds).items():
+            tallies[kind].add(image)
+        properties[index] = list(properties_of(small.image, *small.truth).values())
+        same = not native or small.image.shape == sample.image.shape
+        judged[index] = _judge(*((prediction, small) if same else (segmenter.prediction(sample.image, logits), sample)))
     scores = {kind: tally.scores() for kind, tally in tallies.items()}
-    return _evaluation(segmenter, dataset, scores, judged, properties)
+    evaluation = _evaluation(segmenter, dataset, scores, judged, properties)
+    if per_image:
+        write_table(per_image, evaluation)
+    return evaluation
+
+
+def _judge(prediction: Prediction, sample: Sample) -> tuple[float, bool, float]:
+    """What is estimated of a mask, whether it needs a review, and its true Dice."""
+    true = float(dice(*counts(prediction.mask, *sample.truth)))
+    return prediction.estimated_dice, prediction.needs_review, true
 
 
 def _is_fitted(segmenter: Segmenter) -> bool:
@@ -218,12 +228,12 @@ def _evaluation(
     segmenter: Segmenter,
     dataset: Dataset,
     scores: Mapping[str, Scores],
-    judged: Sequence[tuple[float, bool]],
+    judged: NDArray[np.float64],
     properties: NDArray[np.float64],
 ) -> Evaluation:
     fitted = scores.get("fitted_")
     settings = {name: plain(getattr(segmenter, name)) for name in ("threshold", "temperature", "post_processing")}
-    estimates, needs_review = np.array(judged).T
+    estimates, needs_review, true = judged.T
     return Evaluation(
         data=dataset.name,
         model=segmenter.name,
@@ -236,8 +246,9 @@ def _evaluation(
         scores=scores[""],
         native=scores.get("native_"),
         fitted=Fitted(settings, fitted) if fitted else None,
-        quality=score_quality(estimates, needs_review.astype(bool), (fitted or scores[""]).column("dice")),
+        quality=score_quality(estimates, needs_review > 0, true),
         properties=properties,
+        estimates=judged[:, :2],
     )
 
 
@@ -273,17 +284,24 @@ def _score_headline(
     return score_image(probability > HEADLINE_THRESHOLD, probability, truth)
 
 
-@contextmanager
-def _csv_writer(path: Path | None, kinds: Sequence[str]) -> Iterator[Callable[[Sequence[object]], None]]:
-    """What writes the cells of an image as a row of the table; nothing does where no file is wanted."""
-    if path is None:
-        yield lambda cells: None
-        return
-    columns = [kind + name for kind in kinds for name in COLUMNS]
+def write_table(path: Path, evaluation: Evaluation) -> None:
+    """Write the figures of every image as CSV.
+
+    Raises:
+        FiguregroundError: the folder cannot be written to.
+    """
+    fitted = evaluation.fitted.scores if evaluation.fitted else None
+    by_kind = {"": evaluation.scores, "native_": evaluation.native, "fitted_": fitted}
+    given = {kind: scores for kind, scores in by_kind.items() if scores is not None}
+    columns = [*PROPERTIES, *(kind + name for kind in given for name in COLUMNS), "estimated_dice", "needs_review"]
+    assert evaluation.properties is not None
+    assert evaluation.estimates is not None
+    table = np.hstack([evaluation.properties, *(scores.rows for scores in given.values()), evaluation.estimates])
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors=UNSPEAKABLE) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "foreground", *PROPERTIES, *columns, "estimated_dice", "needs_review"])
-        yield lambda cells: writer.writerow(cell if isinstance(cell, str) else f"{cell:.10g}" for cell in cells)
+        writer.writerow(["name", "foreground", *columns])
+        for name, row in zip(evaluation.names, table, strict=True):
+            writer.writerow([name, evaluation.foreground, *(f"{cell:.10g}" for cell in row)])
 
 
 def batches(dataset: Dataset, size: int) -> Iterator[Sequence[Sample]]:
