@@ -155,4 +155,4 @@ def test_help_loads_nothing_that_is_slow(arguments):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     status, *modules = done.stdout.splitlines()[-1].split()
     assert status == "0"
-    assert {"torch", "scipy", "matplotlib", "onnxruntime", "rich", "yaml"} & set(modules) == set()
+    assert {"torch", "numpy", "PIL", "scipy", "matplotlib", "onnxruntime", "rich", "yaml"} & set(modules) == set()

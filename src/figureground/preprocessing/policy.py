@@ -1,18 +1,21 @@
-"""How a photo becomes what a network sees: the settings of it, and what follows from them."""
+"""How a photo becomes what a network sees: the settings of it, and what follows from them.
+
+The settings are read by ``--help`` too: NumPy and Pillow are imported when a photo comes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from figureground.preprocessing.restoring import Restored, resized
-from figureground.preprocessing.windows import Padding, Windows, padded, starts
 from figureground.settings import check, require, setting
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from figureground.preprocessing.windows import Padding, Windows
 
 Policy = Literal["stretch", "fit", "crops"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -75,6 +78,8 @@ class Preprocessing:
 
         Or at ``times`` that size, but no side longer than its own, which would show nothing new.
         """
+        from figureground.preprocessing.restoring import resized
+
         own = image.shape[0], image.shape[1]
         seen = self.seen_size(*own)
         height, width = (max(a, min(round(times * a), b)) for a, b in zip(seen, own, strict=True))
@@ -82,14 +87,22 @@ class Preprocessing:
 
     def scale_target(self, target: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A target (H, W) uint8 at its photo's seen size, by nearest pixel: no value is invented."""
+        from PIL import Image
+
+        from figureground.preprocessing.restoring import resized
+
         return resized(target, *self.seen_size(*target.shape), Image.Resampling.NEAREST)
 
     def resize_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A photo (H, W, 3) uint8 at the network's size, by ``stretch`` or ``fit``; of ``crops`` there are several."""
+        from figureground.preprocessing.windows import padded
+
         return padded(self.scale_image(self._whole(image)), self.size, self._padding)
 
     def resize_target(self, target: NDArray[np.uint8], padding: int = 0) -> NDArray[np.uint8]:
         """A target (H, W) uint8 at the network's size like its image, with ``padding`` where there is no photo."""
+        from figureground.preprocessing.windows import padded
+
         return padded(self.scale_target(self._whole(target)), self.size, padding)
 
     def _whole(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -116,6 +129,8 @@ class Preprocessing:
             left: 0 to max(0, w - W).
             padding: the value of what is padded; none, for a photo: as ``windows`` pads it.
         """
+        from figureground.preprocessing.windows import padded
+
         whole = padded(pixels, self.size, self._padding if padding is None else padding)
         return whole[top : top + self.size[0], left : left + self.size[1]]
 
@@ -126,6 +141,8 @@ class Preprocessing:
             pixels: the photo or map; it is padded where it is smaller than a window.
             padding: the value of what is padded; none, for a photo: its edge or its mirror image.
         """
+        from figureground.preprocessing.windows import Windows, padded, starts
+
         whole = padded(pixels, self.size, self._padding if padding is None else padding)
         overlap = self.overlap if self.resize == "crops" else TILE_OVERLAP
         tops, lefts = (starts(*sides, overlap) for sides in zip(whole.shape, self.size, strict=False))
@@ -138,11 +155,15 @@ class Preprocessing:
 
     def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What normalising multiplies the values 0 to 255 of each channel by, and then adds: (3,) each."""
+        import numpy as np
+
         mean, std = np.asarray(self.mean), np.asarray(self.std)
         return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Images (N, H, W, 3) uint8 as (N, 3, H, W) float32, (x / 255 - mean) / std, channels last in memory."""
+        import numpy as np
+
         scale, shift = self.scale_and_shift()
         n, height, width, _ = images.shape
         # Whole rows at once: numpy is six times slower where its innermost loop has the length of three channels.
@@ -153,11 +174,15 @@ class Preprocessing:
 
     def denormalise(self, batch: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The inverse of ``normalise``, rounded: (N, 3, H, W) float32 to (N, H, W, 3) uint8."""
+        import numpy as np
+
         images = batch.transpose(0, 2, 3, 1) * np.asarray(self.std) + np.asarray(self.mean)
         return np.asarray(np.clip(np.round(images * 255), 0, 255), np.uint8)
 
     def restore(self, logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
         """Logits (h, w) of any size as probabilities (height, width) float32 at the photo's own."""
+        from figureground.preprocessing.restoring import Restored
+
         return Restored(logits, (height, width))[:]
 
 
@@ -165,6 +190,8 @@ def tensor_to_image(
     tensor: Any, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3
 ) -> NDArray[np.uint8]:
     """The image (H, W, 3) uint8 behind a normalised one (3, H, W), a torch tensor or an array."""
+    import numpy as np
+
     pixels = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
     (red, green, blue), (of_red, of_green, of_blue) = mean, std
     preprocessing = Preprocessing(mean=(red, green, blue), std=(of_red, of_green, of_blue))
