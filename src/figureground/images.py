@@ -31,7 +31,7 @@ WRITABLE_SUFFIXES = {
     "RGBA": (".png", ".webp", ".tif", ".tiff"),
     "I;16": (".png", ".tif", ".tiff"),
 }
-STRIP = 2**16  # pixels that are converted at once: few enough for the processor's cache
+CACHED_PIXELS = 2**16  # pixels that are converted at once: few enough for the processor's cache
 REDUCTIONS = (8, 4, 2)  # that a JPEG decoder knows, the largest first
 LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
 LARGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
@@ -190,7 +190,7 @@ def read_profile(source: str | Path | bytes, limits: ReadLimits = DEFAULT_LIMITS
     return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
 
-def strips(height: int, width: int, pixels: int = STRIP) -> Iterator[slice]:
+def strips(height: int, width: int, pixels: int = CACHED_PIXELS) -> Iterator[slice]:
     """The rows of a picture, some at a time: for steps that would otherwise need copies of the whole."""
     step = max(1, pixels // width)
     for top in range(0, height, step):

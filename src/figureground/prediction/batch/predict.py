@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Semaphore
 from typing import Any, Literal
@@ -18,16 +17,17 @@ from numpy.typing import NDArray
 from figureground.errors import FiguregroundError
 from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import pixel_count
+from figureground.prediction.ahead import Ahead, Budget, batched
 from figureground.prediction.batch.jobs import Job
 from figureground.prediction.batch.shelf import Shelf
-from figureground.prediction.photos.reading import Photo, read_photo
+from figureground.prediction.photos.reading import Photo, pixels_of, read_photo
 from figureground.prediction.photos.result import Prediction
 from figureground.prediction.photos.segmenter import Segmenter
 from figureground.prediction.photos.views import BATCH_SIZE
 
 READERS = 2
-READ_AHEAD = 2 * BATCH_SIZE
-PIXELS_AT_ONCE = 2**26  # of photos that are read and not yet written: bounds the memory
+PIXELS_AT_ONCE = 2**26
+"""Of photos that are read and not yet predicted, and again of those that are predicted and not yet written."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +100,17 @@ def predict_files(
         if least is None:
             segmenter = _loaded(segmenter)
             least, limits = segmenter.least_size, segmenter.limits
-        read = _Ahead(readers, lambda job: _read(job, shelf, overwrite, least, limits), jobs)
+        reads = ((partial(_read, job, shelf, overwrite, least, limits), pixel_count(job.source)) for job in jobs)
+        read = Ahead(readers, reads, Budget(2 * BATCH_SIZE, PIXELS_AT_ONCE))
         loaded = _loaded(segmenter)
         shelf.open(jobs, overwrite)
         work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
         workers = ThreadPoolExecutor(loaded.lanes + 1)  # one more: the network never waits for a picture to be written
         pools.append(workers)
-        pending: deque[tuple[Future[list[Outcome]], int]] = deque()
-        for batch in _batches(read, BATCH_SIZE // min(2, loaded.lanes)):
-            pixels = sum(entry.pixels for entry in batch if isinstance(entry, _Read))
-            pending.append((workers.submit(work.do, batch), pixels))
-            while len(pending) > loaded.lanes + 1 or sum(pixels for _, pixels in pending) > PIXELS_AT_ONCE:
-                yield from pending.popleft()[0].result()
-        while pending:
-            yield from pending.popleft()[0].result()
+        batches = batched(read, _pixels, Budget(BATCH_SIZE // min(2, loaded.lanes), PIXELS_AT_ONCE // 2))
+        calls = ((partial(work.do, batch), sum(map(_pixels, batch))) for batch in batches)
+        for outcomes in Ahead(workers, calls, Budget(loaded.lanes + 1, PIXELS_AT_ONCE)):
+            yield from outcomes
     finally:
         for pool in pools:
             pool.shutdown(cancel_futures=True)
@@ -132,9 +129,9 @@ class _Read:
     photo: Photo
     seconds: float
 
-    @property
-    def pixels(self) -> int:
-        return math.prod(self.photo.size)
+
+def _pixels(entry: _Read | Outcome) -> int:
+    return pixels_of(entry.photo) if isinstance(entry, _Read) else 0
 
 
 def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int], limits: ReadLimits) -> _Read | Outcome:
@@ -202,42 +199,3 @@ def _judged(outcome: Outcome, prediction: Prediction) -> Outcome:
         estimated_dice=prediction.estimated_dice,
         needs_review=prediction.needs_review,
     )
-
-
-class _Ahead:
-    """Photos in order, read ahead by a pool, from now on, as long as their pixels are within bounds."""
-
-    def __init__(self, pool: ThreadPoolExecutor, read: Callable[[Job], _Read | Outcome], jobs: Iterable[Job]) -> None:
-        self._pool, self._read, self._jobs = pool, read, deque(jobs)
-        self._waiting: deque[tuple[Future[_Read | Outcome], int]] = deque()
-        self._pixels = 0
-        self._fill()
-
-    def _fill(self) -> None:
-        while self._jobs and len(self._waiting) < READ_AHEAD:
-            added = pixel_count(self._jobs[0].source)
-            if self._waiting and self._pixels + added > PIXELS_AT_ONCE:
-                return
-            self._waiting.append((self._pool.submit(self._read, self._jobs.popleft()), added))
-            self._pixels += added
-
-    def __iter__(self) -> Iterator[_Read | Outcome]:
-        while self._waiting:
-            self._pixels -= self._waiting[0][1]
-            yield self._waiting.popleft()[0].result()
-            self._fill()
-
-
-def _batches(entries: Iterable[_Read | Outcome], size: int) -> Iterator[list[_Read | Outcome]]:
-    """As many photos at once as make a batch for the network, fewer where they are large."""
-    batch: list[_Read | Outcome] = []
-    pixels = 0
-    for entry in entries:
-        batch.append(entry)
-        pixels += entry.pixels if isinstance(entry, _Read) else 0
-        del entry
-        if len(batch) == size or pixels >= PIXELS_AT_ONCE // 2:
-            yield batch
-            batch, pixels = [], 0
-    if batch:
-        yield batch

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.errors import FiguregroundError, UsageError
+from figureground.prediction.ahead import Ahead, Budget
 from figureground.prediction.films.reading import VIDEO_SUFFIXES, Film, Frame, open_film
 from figureground.prediction.films.writing import check_target, write_film
 from figureground.prediction.photos.result import Prediction, lay_over
@@ -29,8 +31,8 @@ __all__ = ["VIDEO_SUFFIXES", "Show", "VideoSummary", "predict_video", "smooth"]
 Show: TypeAlias = Literal["overlay", "mask", "cutout"]
 SHOWN: tuple[str, ...] = get_args(Show)
 GREEN = (0, 255, 0)
-PIXELS_AHEAD = 2**23
-"""Of frames that are read before they are predicted, and predicted before they are written."""
+FRAMES_AHEAD = Budget(BATCH_SIZE + 1, 2**23, least=2)
+"""Of frames that are read and not yet predicted, and again of those that are predicted and not yet written."""
 SCENE_CUT = 30.0
 """Mean absolute difference of two neighbouring frames, of 255 levels, above which a new scene begins."""
 
@@ -118,28 +120,22 @@ def _ahead(frames: Iterator[Frame], film: Film, stopped: Event) -> Iterator[Iter
 
     In the end ``stopped`` is set, and the thread has ended: nothing reads a film that is closed.
     """
+    pixels = film.picture.width * film.picture.height or FRAMES_AHEAD.pixels  # no header need tell
+
+    def make() -> Frame | None:
+        nonlocal pixels
+        frame = None if stopped.is_set() else next(frames, None)
+        if frame is not None:
+            pixels = frame.image.shape[0] * frame.image.shape[1]
+        return frame
+
+    calls = ((make, pixels) for _ in itertools.count())
     pool = ThreadPoolExecutor(1)
     try:
-        yield _submitted(pool, lambda: None if stopped.is_set() else next(frames, None), film)
+        yield iter(iter(Ahead(pool, calls, FRAMES_AHEAD)).__next__, None)
     finally:
         stopped.set()
         _shut(pool)
-
-
-def _submitted(pool: Executor, make: Callable[[], Frame | None], film: Film) -> Iterator[Frame]:
-    """What ``make`` makes until it is none, in order; as many are under way as their size allows."""
-    pixels = film.picture.width * film.picture.height or PIXELS_AHEAD
-    waiting: deque[Future[Frame | None]] = deque()
-
-    def fill() -> None:
-        while len(waiting) < max(1, min(BATCH_SIZE, PIXELS_AHEAD // pixels)):
-            waiting.append(pool.submit(make))
-
-    fill()
-    while (frame := waiting.popleft().result()) is not None:
-        pixels = frame.image.shape[0] * frame.image.shape[1]
-        fill()
-        yield frame
 
 
 def _shut(pool: Executor) -> None:

@@ -25,6 +25,11 @@ class Photo(NamedTuple):
     """Height and width of the photo."""
 
 
+def pixels_of(photo: Photo) -> int:
+    """Of the whole, whether or not it was read."""
+    return photo.size[0] * photo.size[1]
+
+
 def read_photo(
     source: ImageSource, least: tuple[int, int], limits: ReadLimits = DEFAULT_LIMITS, *, whole: bool = True
 ) -> Photo:

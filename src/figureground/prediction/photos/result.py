@@ -28,7 +28,7 @@ COLOURED = ("overlay", "cutout")
 """Those with the photo's own colours, which look right with its colour profile only."""
 GREY = ("mask", "probability")
 """Those of one channel."""
-PIXELS_AT_ONCE = 2**21
+STRIP_PIXELS = 2**21
 """Of a picture that is made or written: in fewer, the rows that a strip shares with its neighbours count."""
 
 
@@ -81,7 +81,7 @@ class Prediction:
         self._refuse_reduced()
         height, width = self.mask.shape
         picture = Image.new("RGB", (width, height))
-        for rows in strips(height, width, PIXELS_AT_ONCE):
+        for rows in strips(height, width, STRIP_PIXELS):
             picture.paste(Image.fromarray(lay_over(self.image[rows], self.mask[rows])), (0, rows.start))
         return picture
 
@@ -158,7 +158,7 @@ class Prediction:
     def _grey(self, kind: str) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
         """A picture of one channel, some rows at a time."""
         height, width = self.mask.shape
-        for rows in strips(height, width, PIXELS_AT_ONCE):
+        for rows in strips(height, width, STRIP_PIXELS):
             if kind == "mask":
                 yield self.mask[rows] * np.uint8(255)
             else:

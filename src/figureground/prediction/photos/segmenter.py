@@ -13,17 +13,19 @@ from PIL import Image
 
 from figureground.bundle import BundleInfo
 from figureground.config import ModelConfig, PostProcessingConfig
-from figureground.errors import FiguregroundError, UnreadableImageError, UsageError
+from figureground.errors import UnreadableImageError, UsageError
 from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import ImageSource
+from figureground.prediction.ahead import Budget, batched
 from figureground.prediction.photos.member import Member, open_member
-from figureground.prediction.photos.reading import Photo, read_photo
+from figureground.prediction.photos.reading import pixels_of, read_photo
 from figureground.prediction.photos.result import Prediction
 from figureground.prediction.photos.views import BATCH_SIZE, Views, least_size, logit_maps, mean_map
 from figureground.preprocessing import Preprocessing, Restored, resized
 from figureground.pretrained import DEFAULT
 
-PIXELS_AT_ONCE = 2**25  # of photos that are held at the same time, unless a single one has more
+PHOTOS_AT_ONCE = Budget(BATCH_SIZE, 2**25)
+"""That are read before the network sees them."""
 
 
 class Segmenter:
@@ -123,7 +125,8 @@ class Segmenter:
         return self._stream(source)
 
     def _stream(self, sources: Iterable[ImageSource]) -> Iterator[Prediction]:
-        for photos in _chunks(sources, self.least_size, self.limits):
+        read = (read_photo(source, self.least_size, self.limits) for source in sources)
+        for photos in batched(read, pixels_of, PHOTOS_AT_ONCE):
             maps = self.logit_maps([photo.seen for photo in photos])
             while photos:  # each is let go before the next is made: photos can be large
                 yield self.prediction(photos.pop(0).image, maps.pop(0))
@@ -148,26 +151,6 @@ class Segmenter:
         """Images of any sizes, each (H, W, 3) uint8, to logits (h, w) at the size at which scores are taken."""
         sizes = (self.preprocessing.seen_size(*image.shape[:2]) for image in images)
         return [resized(logits, *size) for logits, size in zip(self.logit_maps(images), sizes, strict=True)]
-
-
-def _chunks(sources: Iterable[ImageSource], least: tuple[int, int], limits: ReadLimits) -> Iterator[list[Photo]]:
-    """As many photos at once as make a batch, fewer where they are large, or before one that cannot be read."""
-    chunk: list[Photo] = []
-    pixels = 0
-    for source in sources:
-        try:
-            photo = read_photo(source, least, limits)
-        except FiguregroundError:
-            if chunk:
-                yield chunk
-            raise
-        chunk.append(photo)
-        pixels += math.prod(photo.size)
-        if len(chunk) == BATCH_SIZE or pixels >= PIXELS_AT_ONCE:
-            yield chunk
-            chunk, pixels = [], 0
-    if chunk:
-        yield chunk
 
 
 def load(
