@@ -30,7 +30,7 @@ from scipy import ndimage
 
 from figureground.images import write_image
 from figureground.prediction.pictures.cutout import composite, cutout
-from figureground.prediction.pictures.matting import estimate_foreground, refine_alpha
+from figureground.prediction.pictures.matting import Grid, foreground_of, local_colours
 from figureground.preprocessing import sigmoid
 
 NETWORK = 256
@@ -51,6 +51,18 @@ def as_network(alpha: np.ndarray, height: int, width: int, too_wide: int = 0) ->
     small = ndimage.maximum_filter(small, 2 * too_wide + 1)
     logits = np.clip(np.log((small + 0.02) / (1.02 - small)), -4, 4).astype(np.float32)
     return sigmoid(np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR)))
+
+
+def refine_alpha(image: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """The alpha (H, W) of a cut-out, 0 to 1."""
+    return cutout(image, probability, threshold)[..., 3] / np.float32(255)
+
+
+def estimate_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The figure's own colours, where alpha is known."""
+    grid, everything = Grid.over(image), (slice(0, image.shape[0]), slice(0, image.shape[1]))
+    means = local_colours(grid, grid.sample(image), grid.sample(alpha))
+    return foreground_of(grid.enlarge(means, everything), image, alpha)
 
 
 def draw_fur(hairs: int = 5000, oversampling: int = 2) -> np.ndarray:

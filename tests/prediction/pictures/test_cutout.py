@@ -5,7 +5,7 @@ from PIL import Image
 from figureground import Prediction
 from figureground.errors import FiguregroundError
 from figureground.prediction.pictures.cutout import composite, cutout, parse_background
-from figureground.prediction.pictures.matting import estimate_foreground, refine_alpha
+from figureground.prediction.pictures.matting import Grid, foreground_of, local_colours
 
 ORANGE, BLUE = (210, 140, 60), (40, 90, 160)
 
@@ -31,11 +31,12 @@ def test_a_cutout_has_no_halo(prediction):
     assert seen.sum() == pytest.approx(np.pi * 80**2, rel=0.03)
 
 
-def test_cutout_is_alpha_and_foreground_in_one(prediction):
-    alpha = refine_alpha(prediction.image, prediction.probability)
-    foreground = estimate_foreground(prediction.image, alpha)
+def test_colours_made_by_tiles_are_those_of_the_whole(prediction):
     rgba = cutout(prediction.image, prediction.probability)
-    assert np.array_equal(rgba[..., 3], np.round(alpha * 255))
+    alpha = rgba[..., 3] / np.float32(255)
+    grid = Grid.over(prediction.image)
+    means = local_colours(grid, grid.sample(prediction.image), grid.sample(alpha))
+    foreground = foreground_of(grid.enlarge(means, (slice(0, 300), slice(0, 300))), prediction.image, alpha)
     assert np.array_equal(rgba[alpha > 0][:, :3], foreground[alpha > 0])
 
 

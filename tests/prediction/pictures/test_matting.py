@@ -2,9 +2,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figureground.prediction.pictures.matting import Grid, estimate_foreground, refine_alpha
+from figureground.prediction.pictures.cutout import cutout
+from figureground.prediction.pictures.matting import Grid, foreground_of, local_colours
 
 FIGURE, BACKGROUND = (210, 140, 60), (40, 90, 160)
+
+
+def refine_alpha(image, probability, threshold=0.5):
+    """(H, W), 0 to 1."""
+    return cutout(image, probability, threshold)[..., 3] / np.float32(255)
+
+
+def estimate_foreground(image, alpha):
+    """(H, W, 3) uint8, of a known alpha."""
+    grid, everything = Grid.over(image), tuple(slice(0, size) for size in alpha.shape)
+    means = local_colours(grid, grid.sample(image), grid.sample(alpha))
+    return foreground_of(grid.enlarge(means, everything), image, alpha)
 
 
 def step_image(height=300, width=400, edge=210):
@@ -113,7 +126,7 @@ def test_an_enlarged_tile_is_a_piece_of_the_whole():
     assert grid.step == 4
     samples = np.random.default_rng(0).random((2, *grid.sample(np.empty((700, 1000))).shape), np.float32)
     whole = grid.enlarge(samples, (slice(0, 700), slice(0, 1000)))
-    for tile in grid.tiles():
+    for tile in (tile for band in grid.bands() for tile in grid.tiles_of(band)):
         for channel, piece in zip(whole, grid.enlarge(samples, tile), strict=True):
             np.testing.assert_allclose(piece, channel[tile], atol=1e-5)
 

@@ -145,30 +145,6 @@ def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": _pack(lengths)}
 
 
-def decode_rle(encoded: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """The mask (H, W) of a compressed run-length encoding.
-
-    Raises:
-        FiguregroundError: it is not one, or its runs do not fill the size.
-    """
-    try:
-        height, width = encoded["size"]
-        lengths = _unpack(encoded["counts"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FiguregroundError(
-            f"run lengths {str(encoded)[:80]} cannot be read ({error}); expected COCO's compressed form: "
-            "'size' [height, width] and 'counts', a text"
-        ) from None
-    for first in (1, 2):
-        lengths[first::2] = np.cumsum(lengths[first::2])
-    if (lengths < 0).any() or lengths.sum() != height * width:
-        raise FiguregroundError(
-            f"run lengths add up to {lengths.sum()} pixels; expected {height} × {width}. Is the text damaged?"
-        )
-    flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    return flat.reshape(width, height).T
-
-
 def _pack(numbers: NDArray[np.int64]) -> str:
     """Numbers as text: five bits a character, lowest first, bit 6 where more follow, the whole moved to ``0`` and up.
 
@@ -182,16 +158,3 @@ def _pack(numbers: NDArray[np.int64]) -> str:
         unfinished.append(unfinished[-1] & more)
     written = np.stack(columns, axis=1)[np.stack(unfinished[:-1], axis=1)]
     return str(written.astype(np.uint8).tobytes(), "ascii")
-
-
-def _unpack(text: str) -> NDArray[np.int64]:
-    """The numbers that ``_pack`` wrote."""
-    codes = np.frombuffer(bytes(text, "ascii"), np.uint8).astype(np.int64) - 48
-    if len(codes) == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise ValueError("damaged text")
-    (ends,) = np.nonzero((codes & 32) == 0)
-    starts = np.append(0, ends[:-1] + 1)
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
-    numbers = np.add.reduceat((codes & 31) << shifts, starts)
-    negative = (codes[ends] & 16) != 0
-    return numbers - np.where(negative, 32 << shifts[ends], 0)

@@ -26,7 +26,7 @@ Background = tuple[int, int, int] | NDArray[np.uint8]
 
 
 def cutout(image: NDArray[np.uint8], probability: Rows, threshold: float = 0.5) -> NDArray[np.uint8]:
-    """The figure with a soft edge and its own colours: ``refine_alpha`` and ``estimate_foreground`` in one pass.
+    """The figure with a soft edge (``matting.alpha_model``) and its own colours (``matting.foreground_of``).
 
     Args:
         image: (H, W, 3) uint8.

@@ -81,11 +81,6 @@ class Grid:
         for top in range(0, self.height, TILE):
             yield slice(top, min(top + TILE, self.height))
 
-    def tiles(self) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of the photo, piece by piece."""
-        for band in self.bands():
-            yield from self.tiles_of(band)
-
     def tiles_of(self, band: slice) -> Iterator[tuple[slice, slice]]:
         """The pieces of a band."""
         for left in range(0, self.width, TILE):
@@ -101,8 +96,9 @@ class Grid:
         ]
 
 
-def refine_alpha(image: Pixels, probability: Floats, threshold: float = 0.5) -> Floats:
-    """Alpha whose edge lies where the photo's colours change, not where the enlarged network output happens to.
+def alpha_model(grid: Grid, image: Pixels, probability: Floats, threshold: float) -> Floats:
+    """What ``alpha_of`` needs, at the samples of a grid, to lay the edge where the photo's colours change, not where
+    the enlarged network output happens to be.
 
     Near the network's edge, and nowhere else, each pixel's colour is compared with the colours of certain figure and
     certain background around it: Fisher's linear discriminant (Bishop, Pattern Recognition and Machine Learning, 2006,
@@ -110,50 +106,10 @@ def refine_alpha(image: Pixels, probability: Floats, threshold: float = 0.5) -> 
     by their variances, so that the probability decides where the two sides look alike.
 
     Args:
-        image: (H, W, 3) uint8.
-        probability: (H, W), 0 to 1.
-        threshold: the probability of the edge, which counts as alpha 0.5.
-
-    Returns:
-        (H, W), 0 to 1 in steps of 1/255; exactly 0 and 1 away from the edge.
-    """
-    grid = Grid.over(image)
-    model = alpha_model(grid, grid.sample(image), grid.sample(probability), threshold)
-    alpha = np.empty(probability.shape, np.float32)
-    for tile in grid.tiles():
-        alpha[tile] = tile_alpha(grid, model, tile, image[tile], probability[tile], threshold)
-    return alpha
-
-
-def estimate_foreground(image: Pixels, alpha: Floats) -> Pixels:
-    """The figure's own colours, freed of the background that shines through where alpha is below 1.
-
-    Blur fusion (Forte, Approximate Fast Foreground Colour Estimation, ICIP 2021) in two passes, a wide and a narrow
-    one, with the local means gathered on the grid and weighed by a power of alpha.
-
-    Args:
-        image: (H, W, 3) uint8.
-        alpha: (H, W), 0 to 1.
-
-    Returns:
-        (H, W, 3) uint8; the image itself where alpha is 1.
-    """
-    grid = Grid.over(image)
-    means = local_colours(grid, grid.sample(image), grid.sample(alpha))
-    foreground = np.empty_like(image)
-    for tile in grid.tiles():
-        foreground[tile] = foreground_of(grid.enlarge(means, tile), image[tile], alpha[tile])
-    return foreground
-
-
-def alpha_model(grid: Grid, image: Pixels, probability: Floats, threshold: float) -> Floats:
-    """What ``alpha_of`` needs, at the samples of a grid.
-
-    Args:
         grid: see ``Grid``.
         image: (h, w, 3) uint8, sampled.
         probability: (h, w), sampled.
-        threshold: see ``refine_alpha``.
+        threshold: the probability of the edge, which counts as alpha 0.5.
 
     Returns:
         (7, h, w): lower and upper bound of alpha; precision of the measurement; and what gives measurement times
@@ -207,7 +163,7 @@ def tile_alpha(
 
 
 def alpha_of(model: Floats | Sequence[Floats], image: Pixels, probability: Floats, threshold: float) -> Floats:
-    """Alpha (n, m) of pixels, from the channels of ``alpha_model`` there, each (n, m)."""
+    """Alpha (n, m) of pixels, 0 to 1 in steps of 1/255, from the channels of ``alpha_model`` there, each (n, m)."""
     lowest, highest, precision, red, green, blue, constant = model
     prior = np.interp(probability, (0, threshold, 1), (0, 0.5, 1)).astype(np.float32)
     variance = 4 * prior * (1 - prior)
@@ -218,7 +174,11 @@ def alpha_of(model: Floats | Sequence[Floats], image: Pixels, probability: Float
 
 
 def local_colours(grid: Grid, image: Pixels, alpha: Floats) -> Floats:
-    """Mean colours of the figure and of the background around each sample, (6, h, w), 0 to 1."""
+    """Mean colours of the figure and of the background around each sample, (6, h, w), 0 to 1.
+
+    Blur fusion (Forte, Approximate Fast Foreground Colour Estimation, ICIP 2021) in two passes, a wide and a narrow
+    one, with the local means gathered on the grid and weighed by a power of alpha.
+    """
     colours = unit(image)
     figure_weight, background_weight = alpha**PURITY, (1 - alpha) ** PURITY
     foreground = background = colours
@@ -232,7 +192,9 @@ def local_colours(grid: Grid, image: Pixels, alpha: Floats) -> Floats:
 
 
 def foreground_of(means: Sequence[Floats], image: Pixels, alpha: Floats) -> Pixels:
-    """Colours (n, m, 3) of the figure in pixels, from the channels of ``local_colours`` there, each (n, m)."""
+    """Colours (n, m, 3) of the figure in pixels, freed of the background that shines through where alpha is below 1,
+    from the channels of ``local_colours`` there, each (n, m).
+    """
     foreground = np.empty_like(image)
     for channel in range(3):  # numpy is slow along an axis of three
         fused = _fused(means[channel], means[channel + 3], unit(image[..., channel]), alpha)
