@@ -589,3 +589,21 @@ def test_frames_as_they_are_read(film):
     assert {frame.duration for frame in found} == {Fraction(1, 10)}
     assert isinstance(found[0], Frame)
     assert np.abs(found[7].image.astype(int) - square(7)).mean() < 5
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{film}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {film}\n",
+        "[playlist]\nFile1={film}\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    ],
+    ids=["HLS", "concat", "PLS", "SDP"],
+)
+def test_a_list_of_other_files_is_no_film(segmenter, film, tmp_path, playlist):
+    """It would make FFmpeg open what a stranger names: other files, and addresses of the network."""
+    source = tmp_path / "list.mp4"
+    source.write_text(playlist.format(film=film.name))
+    with pytest.raises(FiguregroundError, match=r"list\.mp4 cannot be read as a film"):
+        predict_video(segmenter, source, tmp_path / "out.mp4")

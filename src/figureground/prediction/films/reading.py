@@ -30,6 +30,11 @@ VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".3gp", ".flv"),
 )
 """What films are called; when one is read, the content counts."""
+FORMATS = (
+    *("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "h264", "hevc", "gif"),
+    *("m4v", "mjpeg", "mxf", "nut", "wtv", "rm", "dv", "ivf"),
+)
+"""FFmpeg's names of what is read."""
 MISSING = Fraction(1, 2)
 """Seconds of picture that may be missing at the end before a film counts as cut short."""
 HD_HEIGHT = 720
@@ -214,7 +219,8 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     import av
 
     try:
-        container = av.open(f"file:{path}")  # or "a:b.mp4" would be taken for a protocol
+        # Without a protocol "a:b.mp4" would be taken for one; of other formats some are lists of further files to open.
+        container = av.open(f"file:{path}", options={"format_whitelist": ",".join(FORMATS)})
     except av.FFmpegError as error:
         raise FiguregroundError(
             f"{path} cannot be read as a film ({error.strerror}); expected a whole one, such as MP4. Get it again"
