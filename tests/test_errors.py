@@ -1,4 +1,6 @@
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader
@@ -23,6 +25,11 @@ def test_codes_stay_as_they_are():
         "unreadable_image",
         "usage",
     ]
+
+
+def test_the_page_lists_them():
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
+    assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)) == {c.code: c.__name__ for c in CLASSES}
 
 
 @pytest.mark.parametrize("cls", CLASSES)

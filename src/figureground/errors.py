@@ -22,7 +22,7 @@ class UsageError(FiguregroundError):
 
 
 class UnreadableImageError(FiguregroundError):
-    """A photo or mask that is missing, damaged, or of a kind that is not read."""
+    """A photo, mask or film that is missing, damaged, or of a kind that is not read."""
 
     code = "unreadable_image"
 
@@ -58,7 +58,7 @@ class MissingPackageError(FiguregroundError):
 
 
 class CannotWriteError(FiguregroundError):
-    """A file or folder that cannot be written; what was there is unchanged."""
+    """A file or folder that cannot be written, or may not be replaced; what was there is unchanged."""
 
     code = "cannot_write"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from figureground.config import TrainConfig, parse, read_settings
-from figureground.errors import BadBundleError, FiguregroundError
+from figureground.errors import BadBundleError, CannotWriteError
 from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 BUNDLE_IN_RUN = "model.safetensors"
@@ -59,8 +59,8 @@ def claimed(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=there)
     except OSError as error:
         if folder.is_dir():
-            raise FiguregroundError(f"{folder} was just taken by another run; choose another --name") from None
-        raise FiguregroundError(f"{folder} cannot be made ({error.strerror}); choose another with --output") from error
+            raise CannotWriteError(f"{folder} was just taken by another run; choose another --name") from None
+        raise CannotWriteError(f"{folder} cannot be made ({error.strerror}); choose another with --output") from error
     try:
         yield
     except BaseException:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from figureground.cli.streams import flush_streams, open_streams
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import CannotWriteError, FiguregroundError, MissingPackageError, UsageError
 from figureground.version import __version__
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def needs(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise FiguregroundError(
+        raise MissingPackageError(
             f"this needs {error.name}, which is not installed: pip install 'figureground[{extra}]'"
         ) from error
 
@@ -127,7 +127,7 @@ def refuse_existing(path: Path | None, overwrite: bool) -> None:
         FiguregroundError: it exists, and may not be replaced.
     """
     if path is not None and path.exists() and not overwrite:
-        raise FiguregroundError(f"{path} exists; choose another name or replace it with --overwrite")
+        raise CannotWriteError(f"{path} exists; choose another name or replace it with --overwrite")
 
 
 def data_of(models: Sequence[str | Path], changes: Mapping[str, Any]) -> DataConfig:

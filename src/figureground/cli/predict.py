@@ -17,7 +17,7 @@ import typer
 from figureground.cli.common import app, needs, options, refuse_existing
 from figureground.cli.films import is_film, predict_film, shown_in_films
 from figureground.cli.options import computes
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import BadBundleError, FiguregroundError, UsageError
 from figureground.files import read_list, read_text
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _refuse_missing_model(first: str) -> None:
 
     path = Path(first)
     if first != STDIN and not path.exists() and path.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
-        raise FiguregroundError(
+        raise BadBundleError(
             f"{path}: no such model, photo or folder; models are run folders, bundles and "
             f"names: {', '.join(PRETRAINED)}"
         )

@@ -8,7 +8,7 @@ from figureground.config import DataConfig
 from figureground.data.dataset import SPLITS, Dataset, Sample, Split, SplitDataset
 from figureground.data.sources import open_source
 from figureground.data.splits import divide_source
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import BadDataError, UsageError
 
 __all__ = ["SPLITS", "Dataset", "Sample", "Split", "open_dataset"]
 
@@ -32,5 +32,5 @@ def open_dataset(data: DataConfig | str | Path, split: Split) -> Dataset:
     entries = by_split.get(split, [])
     if not entries:
         there = ", ".join(name for name in SPLITS if by_split.get(name))
-        raise FiguregroundError(f"{config.source} is divided into {there}, but has no {split}; add a {split} part")
+        raise BadDataError(f"{config.source} is divided into {there}, but has no {split}; add a {split} part")
     return SplitDataset(source, split, entries)

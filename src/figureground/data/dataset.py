@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import FiguregroundError
+from figureground.errors import BadDataError
 from figureground.images import read_image
 from figureground.preprocessing import Preprocessing
 
@@ -180,7 +180,7 @@ class FileSource:
         figure = targets[FIGURE]
         if image.shape[:2] != figure.shape:
             whose = f"mask {entry.truth}" if isinstance(entry.truth, Path) else "its truth"
-            raise FiguregroundError(
+            raise BadDataError(
                 f"{whose} is {_size(figure)} pixels, its image {entry.image} is {_size(image)}; "
                 "expected the same. Export the mask at the image's size"
             )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from figureground.config import DataConfig
 from figureground.data.dataset import Targets, list_briefly, targets_of
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import BadDataError, FiguregroundError, UsageError
 from figureground.images import read_image, read_indices, read_levels
 
 LOOKED_AT = 1000
@@ -90,7 +90,7 @@ class MaskReader:
         figure = values == high if high != low else np.zeros(values.shape, bool)
         known = figure | (values == low)
         if not np.all(known if kept is None else known | ~kept):
-            raise FiguregroundError(self._unknown_values(path, values))
+            raise BadDataError(self._unknown_values(path, values))
         return targets_of(figure, kept)
 
     @cached_property
@@ -113,7 +113,7 @@ class MaskReader:
             if found.intersection(values):
                 return values
         shown = [_shown(value, self.settings.colours) for value in sorted(found)]
-        raise FiguregroundError(
+        raise BadDataError(
             f"no mask holds {' or '.join(self.settings.figure_values)}; the first {len(looked_at)} hold "
             f"{list_briefly(shown, 12)}. Give one of these as --figure-value"
         )

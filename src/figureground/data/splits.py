@@ -24,7 +24,7 @@ from figureground.config import DataConfig
 from figureground.cores import READERS, usable_cores
 from figureground.data.dataset import FIGURE, FULL, SPLITS, Entry, Source, Split, fingerprint, list_briefly
 from figureground.data.duplicates import join, near_pairs
-from figureground.errors import FiguregroundError
+from figureground.errors import BadDataError, FiguregroundError
 from figureground.files import CACHE_FOLDER, replacing
 from figureground.images import read_reduced
 
@@ -59,7 +59,7 @@ def divide_source(source: Source, config: DataConfig) -> dict[Split, list[Entry]
     entries = source.entries
     without = [entry.name for entry in entries if entry.split is None]
     if without and len(without) < len(entries):
-        raise FiguregroundError(
+        raise BadDataError(
             f"{source.name}: {len(without)} of {len(entries)} samples have no split: {list_briefly(without)}; "
             "give all of them one, or none"
         )
@@ -130,7 +130,7 @@ def _places(count: int, shares: Sequence[float]) -> list[int]:
 def _stored(source: Source, folder: Path | None) -> dict[str, Split]:
     """The division of a source by shares, from the cache in ``folder`` if these files were divided before."""
     if len(source.entries) < FEWEST:
-        raise FiguregroundError(
+        raise BadDataError(
             f"{source.name} has {len(source.entries)} images; expected at least {FEWEST}, one each to train, choose "
             "and test with. Add images with masks, or divide them yourself: images/train, images/valid, images/test"
         )
@@ -165,7 +165,7 @@ def _divided(source: Source) -> tuple[dict[str, Split], int]:
         groups, alike = own, []
     if _units(groups) < len(SHARES):
         named = list_briefly(sorted({group for group in own if group}))
-        raise FiguregroundError(
+        raise BadDataError(
             f"{source.name}: the images are of {_units(groups)} groups ({named}); expected at least {len(SHARES)}, "
             "one each to train, choose and test with. Give another --group"
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from figureground.bundle import BundleInfo
 from figureground.config import DataConfig
 from figureground.data import Dataset, open_dataset
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import BadBundleError, FiguregroundError, UsageError
 from figureground.export import gate
 from figureground.export.onnx import store_in_float16, to_onnx, write_info
 from figureground.export.quantize import quantize
@@ -92,7 +92,7 @@ def original_bundle(source: str | Path) -> Path:
     """
     bundle = bundle_path(source)
     if bundle.suffix == ".onnx":
-        raise FiguregroundError(f"{bundle} is exported already; give the run or the .safetensors it was made from")
+        raise BadBundleError(f"{bundle} is exported already; give the run or the .safetensors it was made from")
     return bundle
 
 

@@ -22,7 +22,7 @@ from figureground.data.doctor.findings import Finding
 from figureground.data.doctor.inspection import ImageFacts, MaskFacts, find_pinholes, find_specks
 from figureground.data.doctor.masks import read_mask
 from figureground.data.doctor.report import Report
-from figureground.errors import FiguregroundError
+from figureground.errors import CannotWriteError
 from figureground.files import UNSPEAKABLE, replacing
 from figureground.images import read_image, write_image
 
@@ -69,12 +69,12 @@ def require_repairable(output: Path, foreground: str) -> None:
             say.
     """
     if foreground == "ignore":
-        raise FiguregroundError(
+        raise CannotWriteError(
             "a repaired copy has masks of 0 and 255, which cannot leave the border out; "
             "expected --foreground foreground or background"
         )
     if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise FiguregroundError(f"{output} is not empty; give a new folder for the repaired copy")
+        raise CannotWriteError(f"{output} is not empty; give a new folder for the repaired copy")
 
 
 def files_left_out(findings: Iterable[Finding], examined: Examined) -> dict[Path, str]:

@@ -10,7 +10,7 @@ from figureground.config import DataConfig
 from figureground.data.dataset import Source
 from figureground.data.sources import folder, oxford_pet
 from figureground.data.sources.synthetic import open_synthetic
-from figureground.errors import FiguregroundError
+from figureground.errors import BadDataError
 
 __all__ = ["SOURCES", "Kind", "open_source", "recognise"]
 
@@ -59,11 +59,11 @@ def recognise(path: Path) -> tuple[str, Path]:
         if root is not None:
             return name, root
     if path.is_file():
-        raise FiguregroundError(f"{path} is a file; expected a folder with images/ and masks/. Unpack it if an archive")
+        raise BadDataError(f"{path} is a file; expected a folder with images/ and masks/. Unpack it if an archive")
     if not path.is_dir():
-        raise FiguregroundError(f"{path}: no such folder; expected one with images/ and masks/, or 'synthetic'")
+        raise BadDataError(f"{path}: no such folder; expected one with images/ and masks/, or 'synthetic'")
     found = sorted(entry.name for entry in path.iterdir())[:5]
-    raise FiguregroundError(
+    raise BadDataError(
         f"{path} {'holds ' + ', '.join(found) if found else 'is empty'}; expected "
         + ", or ".join(reversed([kind.layout for kind in SOURCES.values()]))
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from figureground.config import DataConfig
 from figureground.data.dataset import SPLITS, Entry, FileSource, Split, list_briefly
 from figureground.data.masks import MaskReader, MaskSettings
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import BadDataError, UsageError
 from figureground.files import files_below, is_hidden
 from figureground.image_files import IMAGE_SUFFIXES
 
@@ -46,9 +46,7 @@ def open_folder(root: Path, config: DataConfig) -> FileSource:
         for name, image, mask in pair_by_stem(*folders)
     ]
     if not entries:
-        raise FiguregroundError(
-            f"{root}: no image in {root / 'images'}; expected images there and their masks beside it"
-        )
+        raise BadDataError(f"{root}: no image in {root / 'images'}; expected images there and their masks beside it")
     masks = [entry.truth for entry in entries]
     reader = MaskReader(masks, MaskSettings.of(config))
     return FileSource("folder", root.resolve().name, entries, reader, settings=repr(reader.settings))
@@ -97,11 +95,11 @@ def split_folders(root: Path, split: Split) -> tuple[Path, Path] | None:
 def pair_by_stem(images: Path, masks: Path) -> list[tuple[str, Path, Path]]:
     """Name, image and mask of every image file below ``images``; a mask has its path up to the suffix."""
     if not masks.is_dir():
-        raise FiguregroundError(f"{masks}: no such folder; expected the masks of {images} there")
+        raise BadDataError(f"{masks}: no such folder; expected the masks of {images} there")
     image_files, mask_files = _by_stem(images), _by_stem(masks)
     without = sorted(set(image_files) - set(mask_files))
     if without:
-        raise FiguregroundError(
+        raise BadDataError(
             f"{len(without)} of {len(image_files)} images in {images} have no mask in {masks}: "
             f"{list_briefly([image_files[name].name for name in without])}. "
             f"Add masks of that name (such as {without[0]}.png) or take the images out"
@@ -117,7 +115,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found = files_by_stem(folder)
     for first, *others in found.values():
         if others:
-            raise FiguregroundError(f"{first} and {others[0]} have the same name; rename or remove one of them")
+            raise BadDataError(f"{first} and {others[0]} have the same name; rename or remove one of them")
     return {name: files[0] for name, files in found.items()}
 
 

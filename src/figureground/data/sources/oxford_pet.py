@@ -11,7 +11,7 @@ from pathlib import Path
 
 from figureground.config import DataConfig
 from figureground.data.dataset import SPLITS, Entry, FileSource, Split, Targets, list_briefly, targets_of
-from figureground.errors import FiguregroundError
+from figureground.errors import BadDataError, FiguregroundError
 from figureground.files import read_list
 from figureground.images import read_indices
 
@@ -40,7 +40,7 @@ def open_oxford_pet(root: Path, config: DataConfig) -> FileSource:
     by_split = {split: split_names(root, split) for split in SPLITS}
     for split, names in by_split.items():
         if not names:
-            raise FiguregroundError(
+            raise BadDataError(
                 f"{root / 'annotations'}: no name in the list of the split {split!r}; get annotations.tar.gz again"
             )
     listed = [(split, name) for split, names in by_split.items() for name in names]
@@ -73,9 +73,7 @@ def split_names(root: Path, split: Split) -> list[str]:
     """The names of a split, in the order of the official lists."""
     path = root / "annotations" / ("test.txt" if split == "test" else "trainval.txt")
     if not path.is_file():
-        raise FiguregroundError(
-            f"{path}: no such file; the Oxford-IIIT Pet layout has it. Get annotations.tar.gz again"
-        )
+        raise BadDataError(f"{path}: no such file; the Oxford-IIIT Pet layout has it. Get annotations.tar.gz again")
     lines = [line.split() for line in read_list(path.read_bytes(), str(path))]
     names = [words[0] for words in lines if words and not words[0].startswith("#")]
     if split == "test":
@@ -87,7 +85,7 @@ def read_trimap(path: Path, foreground: str) -> Targets:
     """The targets of a trimap file; ``foreground`` is what its border counts as."""
     trimap = read_indices(path)
     if trimap.min() < PET or trimap.max() > BORDER:
-        raise FiguregroundError(
+        raise BadDataError(
             f"trimap {path} has values from {trimap.min()} to {trimap.max()}; "
             "expected 1 (pet), 2 (background) and 3 (border)"
         )
@@ -97,7 +95,7 @@ def read_trimap(path: Path, foreground: str) -> Targets:
 
 def _refuse_missing(missing: list[str], folder: Path) -> None:
     if missing:
-        raise FiguregroundError(
+        raise BadDataError(
             f"{folder} lacks {len(missing)} files that the lists name: {list_briefly(missing)}. "
             "Get the archive again: figureground data oxford-pet --root DIR --download"
         )
@@ -122,7 +120,7 @@ def download(root: Path) -> Path:
                 download_and_extract_archive(url, str(folder), md5=md5)
         OxfordIIITPet(root, download=True)
     except (OSError, RuntimeError, EOFError) as error:  # no network, wrong sums, a full disk
-        raise FiguregroundError(
+        raise BadDataError(
             f"the Oxford-IIIT Pet archives could not be downloaded into {root} ({error}). Give the same command "
             "again to continue: whole archives are kept. Without a network, put images.tar.gz and "
             f"annotations.tar.gz into {root / 'oxford-iiit-pet'} and give it again"

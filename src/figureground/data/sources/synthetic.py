@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from figureground.data.dataset import SPLITS, Entry, Sample, Split, Targets, targets_of
-from figureground.errors import FiguregroundError
+from figureground.errors import BadDataError
 
 VERSION = 1  # part of the fingerprint: raise it when the same seed draws something else
 DEFAULTS = {"n": 500, "size": 256, "seed": 0}
@@ -29,7 +29,7 @@ class Synthetic:
 
     def __init__(self, n: int = 500, size: int = 256, seed: int = 0) -> None:
         if n < 10 or size < 32:
-            raise FiguregroundError(f"synthetic data with n={n}, size={size}; expected n of 10 and size of 32 or more")
+            raise BadDataError(f"synthetic data with n={n}, size={size}; expected n of 10 and size of 32 or more")
         tenth = n // 10
         counts: dict[Split, int] = {"train": n - 2 * tenth, "valid": tenth, "test": tenth}
         self.name = f"synthetic:n={n},size={size},seed={seed}"
@@ -64,7 +64,7 @@ def open_synthetic(settings: str) -> Synthetic:
     for part in filter(None, settings.split(",")):
         name, _, value = part.partition("=")
         if name not in DEFAULTS or not value.isdecimal():
-            raise FiguregroundError(
+            raise BadDataError(
                 f"synthetic data setting {part!r}; expected whole numbers for n, size, seed: synthetic:n=200,size=128"
             )
         values[name] = int(value)

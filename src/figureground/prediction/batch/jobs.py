@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from figureground.errors import FiguregroundError
+from figureground.errors import CannotWriteError, UnreadableImageError
 from figureground.files import files_below, is_hidden, resolved
 from figureground.image_files import IMAGE_SUFFIXES
 
@@ -39,12 +39,12 @@ def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: b
         FiguregroundError: no input exists, there is no photo in any, or the results would lie among photos.
     """
     if required and all(_is_missing(path) for path in inputs):
-        raise FiguregroundError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
+        raise UnreadableImageError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
     found = _found(inputs, output, IMAGE_SUFFIXES)
     jobs = _named(found)
     _refuse_results_among_photos(jobs, inputs, output)
     if required and not found:
-        raise FiguregroundError(
+        raise UnreadableImageError(
             f"no photo in {', '.join(map(str, inputs))}; expected files of: {', '.join(IMAGE_SUFFIXES)}"
         )
     return jobs
@@ -57,7 +57,7 @@ def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], ou
     searched = [resolved(path) for path in inputs if is_folder(path) and resolved(output) in resolved(path).parents]
     for job in jobs:
         if any(folder in resolved(output / job.name).parents for folder in searched):
-            raise FiguregroundError(
+            raise CannotWriteError(
                 f"the results would lie among the photos ({output / job.name}), and next time be taken for photos; "
                 f"expected another folder, such as {output / 'masks'}"
             )
@@ -115,7 +115,7 @@ def _named(found: dict[Path, Path]) -> list[Job]:
 def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Iterator[Path]:
     results = resolved(output) if output is not None else None
     if results == resolved(folder):
-        raise FiguregroundError(
+        raise CannotWriteError(
             f"the results would lie among the photos of {folder}, and next time be taken for photos; "
             f"expected another folder, such as {folder / 'masks'}"
         )

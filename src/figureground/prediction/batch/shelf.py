@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import CannotWriteError, FiguregroundError, UsageError
 from figureground.files import resolved
 from figureground.images import read_profile
 from figureground.prediction.batch.jobs import Job
@@ -59,11 +59,11 @@ class Shelf:
         for job in jobs:
             for kind, path in zip(self._pictures, self.files(job), strict=True):
                 if resolved(path) in photos:
-                    raise FiguregroundError(
+                    raise CannotWriteError(
                         f"{path} is a photo, and would be replaced; expected another folder of results"
                     )
                 if not overwrite and path.exists() and not _may_be(kind, path):
-                    raise FiguregroundError(
+                    raise CannotWriteError(
                         f"{path} is there, and no {kind}; choose another folder, or replace it with --overwrite"
                     )
         try:
@@ -71,7 +71,7 @@ class Shelf:
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise FiguregroundError(
+            raise CannotWriteError(
                 f"{self.folder} cannot be a folder of results ({error.strerror}); choose another"
             ) from error
 
@@ -104,7 +104,7 @@ class Shelf:
             except FiguregroundError as error:
                 failures.append(str(error))
         if failures:
-            raise FiguregroundError("; ".join(failures))
+            raise CannotWriteError("; ".join(failures))
 
     def close(self) -> None:
         """Make the COCO document of all records, also of those of earlier batches.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import CannotWriteError, UsageError
 from figureground.prediction.ahead import Ahead, Budget
 from figureground.prediction.films.reading import VIDEO_SUFFIXES, Film, Frame, open_film
 from figureground.prediction.films.writing import check_target, write_film
@@ -109,9 +109,9 @@ def _check(source: Path, target: Path, show: str, smoothing: float, overwrite: b
     if not 0 <= smoothing < 1:
         raise UsageError(f"smoothing is {smoothing}; expected at least 0 (off) and below 1")
     if target.exists() and source.exists() and target.samefile(source):
-        raise FiguregroundError(f"{target} is the film itself; choose another name")
+        raise CannotWriteError(f"{target} is the film itself; choose another name")
     if target.exists() and not overwrite:
-        raise FiguregroundError(f"{target} exists; choose another name or allow it to be replaced (overwrite)")
+        raise CannotWriteError(f"{target} exists; choose another name or allow it to be replaced (overwrite)")
 
 
 @contextmanager

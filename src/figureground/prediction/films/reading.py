@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import FiguregroundError
+from figureground.errors import UnreadableImageError
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoFrame, VideoStream
@@ -119,7 +119,9 @@ class Film:
                     self._meet(frame)
                 yield self._upright(frame)
         if not self.count:
-            raise FiguregroundError(f"{self.path} has a picture track, but no frame that can be decoded; get it again")
+            raise UnreadableImageError(
+                f"{self.path} has a picture track, but no frame that can be decoded; get it again"
+            )
         if damaged:
             self.note(f"{damaged} damaged packets were left out")
         if self.expected_end and self.end + MISSING < self.expected_end:
@@ -152,7 +154,7 @@ class Film:
         try:
             return np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=matrix), np.uint8)
         except FFmpegError as error:
-            raise FiguregroundError(
+            raise UnreadableImageError(
                 f"{self.path}: its colours (matrix {int(frame.colorspace)}) cannot be converted ({error.strerror}); "
                 "convert the film to BT.709 first"
             ) from error
@@ -198,9 +200,11 @@ def open_film(path: Path) -> Iterator[Film]:
 
         pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # covers
         if not pictures:
-            raise FiguregroundError(f"{path} has no picture track, only {_kinds(container)}; expected a film")
+            raise UnreadableImageError(f"{path} has no picture track, only {_kinds(container)}; expected a film")
         if pictures[0].codec_context is None:
-            raise FiguregroundError(f"{path} is of a kind that cannot be decoded here; expected another, such as H.264")
+            raise UnreadableImageError(
+                f"{path} is of a kind that cannot be decoded here; expected another, such as H.264"
+            )
         pictures[0].thread_type = "AUTO"
         yield Film(path, container, pictures[0])
 
@@ -222,7 +226,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         # Without a protocol "a:b.mp4" would be taken for one; of other formats some are lists of further files to open.
         container = av.open(f"file:{path}", options={"format_whitelist": ",".join(FORMATS)})
     except av.FFmpegError as error:
-        raise FiguregroundError(
+        raise UnreadableImageError(
             f"{path} cannot be read as a film ({error.strerror}); expected a whole one, such as MP4. Get it again"
         ) from error
     with container:

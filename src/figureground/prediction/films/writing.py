@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import CannotWriteError, UsageError
 from figureground.files import replacing
 from figureground.prediction.films.reading import Film, Frame, open_container, packets, seconds
 
@@ -109,7 +109,7 @@ def _creating(path: Path) -> Iterator[OutputContainer]:
             with av.open(f"file:{unfinished}", "w") as output:
                 yield output
         except av.FFmpegError as error:
-            raise FiguregroundError(
+            raise CannotWriteError(
                 f"{path} could not be written ({error.strerror}); nothing was changed there. "
                 "Free some space, or choose another format or folder"
             ) from error

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import FiguregroundError
+from figureground.errors import CannotWriteError
 from figureground.files import replacing
 from figureground.prediction.pictures.polygons import bounding_box, find_polygons
 
@@ -94,7 +94,7 @@ class Records:
                 if file.write(content) < len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise FiguregroundError(
+            raise CannotWriteError(
                 f"{self._path} could not be written ({error.strerror}); free some space or choose another folder"
             ) from error
 

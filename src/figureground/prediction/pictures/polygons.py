@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import FiguregroundError
+from figureground.errors import UsageError
 
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -55,9 +55,9 @@ def find_polygons(mask: Flags, tolerance: float = 0.0) -> list[Polygon]:
         FiguregroundError: a mask that is not (H, W) bool, or a tolerance below 0.
     """
     if mask.ndim != 2 or mask.dtype != np.bool_:
-        raise FiguregroundError(f"mask of shape {mask.shape}, {mask.dtype}; expected (H, W) bool")
+        raise UsageError(f"mask of shape {mask.shape}, {mask.dtype}; expected (H, W) bool")
     if not tolerance >= 0:
-        raise FiguregroundError(f"tolerance is {tolerance}; expected a number of pixels, 0 or above")
+        raise UsageError(f"tolerance is {tolerance}; expected a number of pixels, 0 or above")
     if not mask.any():
         return []
     padded = np.pad(mask, 1)

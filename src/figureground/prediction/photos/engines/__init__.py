@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo
-from figureground.errors import FiguregroundError, UsageError
+from figureground.errors import BadBundleError, MissingPackageError, UsageError
 
 Shape = Sequence[object]
 FIGURE = "figure"
@@ -75,7 +75,7 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
     """
     known = ENGINES.get(bundle.suffix)
     if known is None:
-        raise FiguregroundError(f"{bundle} is no bundle; expected a file that ends in: {', '.join(ENGINES)}")
+        raise BadBundleError(f"{bundle} is no bundle; expected a file that ends in: {', '.join(ENGINES)}")
     if name is not None and name not in known:
         other = "export the model first: figureground export" if bundle.suffix == ".safetensors" else "leave it out"
         raise UsageError(f"{bundle.name} runs with {' or '.join(known)}, not with {name!r}; {other}")
@@ -86,7 +86,7 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
     missing = name or list(known)[-1]
     extra = {"openvino": "openvino", "torch": "train"}.get(missing)
     package = f"'figureground[{extra}]'" if extra else missing
-    raise FiguregroundError(f"{bundle.name} needs {missing}, which is not installed: pip install {package}")
+    raise MissingPackageError(f"{bundle.name} needs {missing}, which is not installed: pip install {package}")
 
 
 def output_names(
@@ -110,7 +110,7 @@ def output_names(
     for what, shapes, channels in (("takes", inputs, 3), ("gives as figure", figure, 1)):
         found = [tuple(side if isinstance(side, int) else "N" for side in shape) for shape in shapes]
         if found != [("N", channels, *size)]:
-            raise FiguregroundError(
+            raise BadBundleError(
                 f"{bundle}: its network {what} {', '.join(map(_shown, found)) or 'nothing'}, its metadata says "
                 f"{_shown(('N', channels, *size))}; the file was changed after its export. Export it again"
             )

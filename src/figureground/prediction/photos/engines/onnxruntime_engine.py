@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.cores import library_threads
-from figureground.errors import FiguregroundError
+from figureground.errors import BadBundleError
 from figureground.prediction.photos.engines import output_names
 from figureground.prediction.photos.engines.private import privately
 
@@ -52,12 +52,12 @@ class OnnxRuntimeEngine:
             )
         except REFUSALS as error:
             reason = " ".join(str(error).split())
-            raise FiguregroundError(f"{bundle} cannot be run by ONNX Runtime ({reason}); export it again") from None
+            raise BadBundleError(f"{bundle} cannot be run by ONNX Runtime ({reason}); export it again") from None
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shapes = [port.shape for port in inputs]
         self._names = output_names(bundle, size, shapes, [(port.name, port.shape) for port in outputs])
         if inputs[0].type != "tensor(float)":
-            raise FiguregroundError(f"{bundle}: its network takes {inputs[0].type}, expected float; export it again")
+            raise BadBundleError(f"{bundle}: its network takes {inputs[0].type}, expected float; export it again")
         self._input = inputs[0].name
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.cores import library_threads
-from figureground.errors import FiguregroundError
+from figureground.errors import BadBundleError
 from figureground.prediction.photos.engines import output_names
 from figureground.prediction.photos.engines.private import privately
 
@@ -112,7 +112,7 @@ def _refused(bundle: Path) -> Iterator[None]:
         yield
     except (RuntimeError, UnicodeDecodeError) as error:  # the latter of a message that quotes a damaged name
         reason = str(error).strip().splitlines()[-1]
-        raise FiguregroundError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
+        raise BadBundleError(f"{bundle} cannot be run by OpenVINO ({reason}); export it again") from None
 
 
 def _shape(port: openvino.ConstOutput) -> list[object]:
