@@ -65,6 +65,9 @@ class BundleInfo:
     """The version that wrote it."""
     format_version: int = FORMAT_VERSION
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "preprocessing", self.preprocessing.settled())
+
 
 def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleInfo) -> None:
     """Write a bundle beside ``path`` and rename it into place.

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -5,11 +6,13 @@ import pytest
 import torch
 
 from figureground import pretrained
-from figureground.bundle import BundleInfo, read_tensors, write_bundle
+from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, InitialWeights, ModelConfig, PreprocessingConfig, TrainConfig
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
+from figureground.models.encoder_weights import RGB_MEAN, RGB_STD, published_weights
 from figureground.training import resume, train
+from figureground.training.initial_weights import settled_weights
 
 TINY = TrainConfig(
     data=DataConfig("synthetic:n=40,size=32", cache="off"),
@@ -92,3 +95,62 @@ def test_random_weights_are_the_seeds(tmp_path):
     zero, again, one = (torch.from_numpy(read_tensors(run.model)["down1.0.weight"]) for run in runs)
     assert torch.equal(zero, again)
     assert not torch.equal(zero, one)
+
+
+COMPACT = replace(
+    TINY,
+    model=ModelConfig("compact_fpn", {"pyramid_widths": [16, 12, 8, 8, 8]}, "efficientnet_lite0"),
+    preprocessing=PreprocessingConfig((64, 64)),
+)
+
+
+def test_an_encoder_starts_from_imagenet(tmp_path):
+    """From the installed package, and with the pixels that its weights know."""
+    run = train(replace(COMPACT, initial_weights=InitialWeights(encoder="imagenet")), tmp_path / "run")
+    found, published = read_tensors(run.model), published_weights("tf_efficientnet_lite0", "imagenet")
+    np.testing.assert_allclose(found["encoder.model.conv_stem.weight"], published["conv_stem.weight"], atol=1e-9)
+    assert read_info(run.model).preprocessing == PreprocessingConfig((64, 64), mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert train(from_network(run.folder, COMPACT), tmp_path / "second").rows
+
+
+def test_a_file_that_does_not_fit_leaves_no_run(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "a.pth")
+    config = replace(COMPACT, initial_weights=InitialWeights(encoder=str(tmp_path / "a.pth")))
+    with pytest.raises(FiguregroundError, match="holds 1 weights, tf_efficientnet_lite0 has 247"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_resumed_without_what_it_started_from(first, tmp_path):
+    source = shutil.copytree(first.folder, tmp_path / "first")
+    run = train(from_network(source), tmp_path / "run")
+    shutil.rmtree(source)
+    assert len(resume(run.folder).rows) == 1
+
+
+GREY = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("model", "encoder", "given", "expected"),
+    [
+        (ModelConfig("unet"), None, (None, None), ((0.5,) * 3, (0.5,) * 3)),
+        (ModelConfig("fpn", encoder="resnet18"), None, (None, None), ((0.5,) * 3, (0.5,) * 3)),
+        (ModelConfig("fpn", encoder="resnet18"), "imagenet", (None, None), (RGB_MEAN, RGB_STD)),
+        (ModelConfig("resnet34_unet"), "a.pth", (None, None), (RGB_MEAN, RGB_STD)),
+        (ModelConfig("fpn", encoder="resnet18"), "imagenet", GREY, GREY),
+        (ModelConfig("fpn", encoder="resnet18"), "imagenet", (GREY[0], None), (GREY[0], RGB_STD)),
+    ],
+)
+def test_pixels_are_what_the_weights_want_unless_given_by_hand(model, encoder, given, expected):
+    preprocessing = PreprocessingConfig((64, 64), mean=given[0], std=given[1])
+    config = replace(TINY, model=model, preprocessing=preprocessing, initial_weights=InitialWeights(None, encoder))
+    settled = settled_weights(config).preprocessing
+    assert (settled.mean, settled.std) == expected
+
+
+def test_pixels_are_those_of_the_network_that_it_starts_from(first, tmp_path):
+    info = replace(read_info(first.model), preprocessing=PreprocessingConfig((32, 32), mean=GREY[0], std=GREY[1]))
+    write_bundle(tmp_path / "a.safetensors", read_tensors(first.model), info)
+    settled = settled_weights(from_network(tmp_path / "a.safetensors")).preprocessing
+    assert (settled.size, settled.mean, settled.std) == ((32, 32), *GREY)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from figureground.config import ModelConfig
-from figureground.errors import BadBundleError
+from figureground.errors import BROKEN_FILE, BadBundleError
 from figureground.models import build
 
 Shapes = Mapping[str, Sequence[int]]
@@ -61,3 +62,46 @@ def rebuild(model: ModelConfig, found: Shapes, read: Callable[[], Mapping[str, T
         network = build(model)  # tables that it computes from its arguments
     network.load_state_dict(weights, assign=True)
     return network
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a ``.safetensors`` file, or in one that torch saved; a file that would run code is refused.
+
+    Raises:
+        FiguregroundError: missing, damaged, not weights by name, or more than that.
+    """
+    if path.suffix != ".safetensors":
+        return read_state_dict(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise BadBundleError(f"{path}: no such file; expected weights, .safetensors or a state dict")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise BadBundleError(f"{path} is not a readable .safetensors file ({error}); is it cut short?") from None
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The weights in a ``.pth`` file; a file that would run code is refused.
+
+    Raises:
+        BadBundleError: missing, damaged, not a state dict, or more than one.
+    """
+    if not path.is_file():
+        raise BadBundleError(f"{path}: no such file; expected a state dict saved by training")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except BROKEN_FILE as error:
+        if any(found in str(error) for found in ("Unsupported global", "unrecognized function")):  # torch's words
+            raise BadBundleError(
+                f"{path} holds more than weights and could run code when read; it is refused. "
+                "Save model.state_dict() instead"
+            ) from None
+        raise BadBundleError(
+            f"{path} is not a readable state dict ({type(error).__name__}); is it cut short, or another kind of file?"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise BadBundleError(f"{path} is not a state dict (weights by name); save model.state_dict()")
+    return state

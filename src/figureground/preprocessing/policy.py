@@ -6,7 +6,7 @@ The settings are read by ``--help`` too: NumPy and Pillow are imported when a ph
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from figureground.settings import check, require, setting
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 Policy = Literal["stretch", "fit", "crops"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+Channels = tuple[float, float, float]
+"""Of red, green and blue."""
+UNKNOWN: tuple[Channels, Channels] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""Mean and deviation where nobody says them."""
 TILE_OVERLAP = 0.5
 """Of neighbouring windows where a network of ``stretch`` or ``fit`` sees a photo enlarged."""
 
@@ -42,8 +46,10 @@ class Preprocessing:
         "stretch",
         "How a photo gets there: stretch loses its aspect, fit keeps it and pads, crops shows windows.",
     )
-    mean: tuple[float, float, float] = setting((0.5, 0.5, 0.5), "Of each channel, on the scale 0 to 1.")
-    std: tuple[float, float, float] = setting((0.5, 0.5, 0.5), "Of each channel, on the scale 0 to 1.", at_least=1e-6)
+    mean: Channels | None = setting(
+        None, "Of each channel, on the scale 0 to 1; none: what the initial weights want, 0.5 for random ones."
+    )
+    std: Channels | None = setting(None, "Of each channel, on the scale 0 to 1; none: as for the mean.", at_least=1e-6)
     scale: float = setting(
         1.0,
         "Of crops: the share of a photo's height and width at which it is seen; 1 is its own size.",
@@ -57,6 +63,17 @@ class Preprocessing:
     def __post_init__(self) -> None:
         check(self)
         require(self.resize in POLICIES, f"resize is {self.resize!r}; expected one of: {', '.join(POLICIES)}")
+
+    @property
+    def normalisation(self) -> tuple[Channels, Channels]:
+        """Mean and deviation of each channel, on the scale 0 to 1."""
+        mean, std = UNKNOWN
+        return self.mean or mean, self.std or std
+
+    def settled(self, wanted: tuple[Channels, Channels] | None = None) -> Preprocessing:
+        """With a mean and a deviation: where they are not said, those that weights want, or 0.5."""
+        mean, std = wanted or UNKNOWN
+        return replace(self, mean=self.mean or mean, std=self.std or std)
 
     def seen_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the network sees a photo of a size, as a whole and without padding."""
@@ -157,7 +174,7 @@ class Preprocessing:
         """What normalising multiplies the values 0 to 255 of each channel by, and then adds: (3,) each."""
         import numpy as np
 
-        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        mean, std = map(np.asarray, self.normalisation)
         return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -176,7 +193,8 @@ class Preprocessing:
         """The inverse of ``normalise``, rounded: (N, 3, H, W) float32 to (N, H, W, 3) uint8."""
         import numpy as np
 
-        images = batch.transpose(0, 2, 3, 1) * np.asarray(self.std) + np.asarray(self.mean)
+        mean, std = map(np.asarray, self.normalisation)
+        images = batch.transpose(0, 2, 3, 1) * std + mean
         return np.asarray(np.clip(np.round(images * 255), 0, 255), np.uint8)
 
     def restore(self, logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

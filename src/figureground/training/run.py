@@ -33,7 +33,12 @@ from figureground.runs import (
 )
 from figureground.training.callbacks import Interrupted, Interruption, RunKeeper, averaging
 from figureground.training.history import EpochRow, best_of
-from figureground.training.initial_weights import load_initial_weights, refuse_other_weights
+from figureground.training.initial_weights import (
+    load_initial_weights,
+    refuse_other_network,
+    refuse_other_weights,
+    settled_weights,
+)
 from figureground.training.loaders import ResumableLoader, kept, loaders
 from figureground.training.supervised import SegmentationModule
 from figureground.training.teachers import Taught
@@ -84,6 +89,7 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     if any(bundle_path(teacher).resolve().parent == folder.resolve() for teacher in config.teachers):
         raise FiguregroundError(f"{folder} is the teacher and would be replaced; choose another --name")
     _refuse_wrong_parts(config)
+    refuse_other_weights(config)
     with claimed(folder):
         datasets = _open_datasets(config, progress)
         parts = _parts(config, datasets)
@@ -97,24 +103,17 @@ def _refuse_wrong_parts(config: TrainConfig) -> None:
     """Before the data are read, which takes long.
 
     Raises:
-        FiguregroundError: there is no such network, teacher or GPU, the network cannot be built like that, or the
-            weights that it shall start from are another's.
+        FiguregroundError: there is no such network, teacher or GPU, or the network cannot be built like that.
     """
     uses_gpu(config)
     for teacher in config.teachers:
         read_info(bundle_path(teacher))
-    refuse_other_weights(config)
+    refuse_other_network(config.model)
 
 
 def _settled(config: TrainConfig) -> TrainConfig:
     """With the runs that links to them, such as ``latest``, point to now: soon it is this run."""
-    weights = config.initial_weights
-    network = None if weights.network is None else str(followed(weights.network))
-    return replace(
-        config,
-        initial_weights=replace(weights, network=network),
-        teachers=tuple(str(followed(teacher)) for teacher in config.teachers),
-    )
+    return replace(settled_weights(config), teachers=tuple(str(followed(teacher)) for teacher in config.teachers))
 
 
 def resume(folder: Path, *, progress: bool = False) -> Run:

@@ -10,8 +10,9 @@ from figureground.bundle import BundleInfo, write_bundle
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
+from figureground.models.weights import read_state_dict
 from figureground.prediction import Member, Segmenter, load_state_dict
-from figureground.prediction.photos.engines.torch_engine import TorchEngine, read_state_dict
+from figureground.prediction.photos.engines.torch_engine import TorchEngine
 from figureground.prediction.photos.result import PICTURES, lay_over
 from figureground.preprocessing import Restored
 

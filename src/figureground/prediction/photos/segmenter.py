@@ -187,7 +187,8 @@ def load_state_dict(path: str | Path, model: str) -> Segmenter:
     Raises:
         FiguregroundError: missing, damaged, of another model, or a file that could run code.
     """
-    from figureground.prediction.photos.engines.torch_engine import TorchEngine, read_state_dict
+    from figureground.models.weights import read_state_dict
+    from figureground.prediction.photos.engines.torch_engine import TorchEngine
 
     settings = ModelConfig(model)
     engine = TorchEngine.of_weights(read_state_dict(Path(path)), settings, str(path))

@@ -14,7 +14,6 @@ from torch import nn
 from figureground.bundle import read_shapes, read_tensors
 from figureground.config import ModelConfig
 from figureground.cores import usable_cores
-from figureground.errors import BROKEN_FILE, BadBundleError
 from figureground.models.weights import rebuild, shapes_of
 
 
@@ -55,27 +54,3 @@ class TorchEngine:
 def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
     """Weights by name, without a copy."""
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in a ``.pth`` file; a file that would run code is refused.
-
-    Raises:
-        FiguregroundError: missing, damaged, not a state dict, or more than one.
-    """
-    if not path.is_file():
-        raise BadBundleError(f"{path}: no such file; expected a state dict saved by training")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except BROKEN_FILE as error:
-        if any(found in str(error) for found in ("Unsupported global", "unrecognized function")):  # torch's words
-            raise BadBundleError(
-                f"{path} holds more than weights and could run code when read; it is refused. "
-                "Save model.state_dict() instead"
-            ) from None
-        raise BadBundleError(
-            f"{path} is not a readable state dict ({type(error).__name__}); is it cut short, or another kind of file?"
-        ) from None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BadBundleError(f"{path} is not a state dict (weights by name); save model.state_dict()")
-    return state
