@@ -59,7 +59,7 @@ def test_it_is_a_run_like_others(tmp_path):
     models = [flat(tmp_path, "a", 1), flat(tmp_path, "b", 3)]
     average(models, tmp_path / "mean", DATA)
     config = read_config(tmp_path / "mean")
-    assert (config.data, config.model, config.preprocessing) == (DATA, UNET, SIZE)
+    assert (config.data, config.model, config.preprocessing) == (DATA, UNET, SIZE.settled())
     assert (tmp_path / "mean" / "config.yaml").read_text().startswith(f"# The mean of the weights of {models[0]!r}")
     assert read_info(tmp_path / "mean" / "model.safetensors").model == UNET
 
