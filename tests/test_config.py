@@ -170,7 +170,7 @@ def test_recipe_report_is_the_lab_reports():
     assert (config.epochs, config.batch_size, config.learning_rate) == (10, 4, 1e-4)
     assert (config.optimizer, config.weight_decay, config.schedule, config.loss) == ("adam", 0.0, "constant", "bce")
     assert config.augmentation == "report"
-    assert config.preprocessing.settled() == PreprocessingConfig((256, 256), "stretch", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert config.preprocessing.settled() == PreprocessingConfig((256, 256), "stretch", (0.5,) * 3, (0.5,) * 3)
     assert (config.ema_decay, config.phases, config.accumulate, config.clip) == (None, (), 1, None)
 
 
