@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from figureground.bundle import METADATA_KEY, BundleInfo
 from figureground.config import PreprocessingConfig, plain
-from figureground.data import splits
+from figureground.data import dataset, splits
 
 SHARED_DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
@@ -29,7 +29,7 @@ def divisions(tmp_path_factory, monkeypatch):
     """Where divisions of folders are stored: not in the user's own cache."""
     folder = tmp_path_factory.mktemp("divisions")
     monkeypatch.setattr(splits, "CACHE_FOLDER", folder)
-    monkeypatch.setattr(splits, "_said", set())
+    monkeypatch.setattr(dataset, "_said", set())
     return folder / "splits"
 
 

@@ -42,6 +42,9 @@ class DataConfig:
     figure_values: tuple[str, ...] = setting(
         (), "Masks of several classes: these values, or colours such as #ff0000, are figure, all else background."
     )
+    category: tuple[str, ...] = setting(
+        (), "COCO and labelme: what is of these categories is figure, all else background; none: of any."
+    )
     ignore_value: int | None = setting(None, "Pixels of this value in a mask are left out of loss and score.")
     group: str | None = setting(
         None,

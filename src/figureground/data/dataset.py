@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,15 @@ Truth = tuple[NDArray[np.bool_], NDArray[np.bool_] | None]
 FIGURE, WEIGHT = "figure", "weight"
 FULL = 255
 """The value of a pixel that is all figure, or counts in full."""
+log = logging.getLogger(__name__)
+_said: set[str] = set()
+
+
+def say(line: str) -> None:
+    """Tell the user of a dataset once, not again for each split that is opened."""
+    if line not in _said:
+        _said.add(line)
+        log.info(line)
 
 
 def targets_of(mask: NDArray[np.bool_], kept: NDArray[np.bool_] | None = None) -> dict[str, NDArray[np.uint8]]:
@@ -179,10 +189,9 @@ class FileSource:
         image, targets = read_image(entry.image), self.targets(entry)
         figure = targets[FIGURE]
         if image.shape[:2] != figure.shape:
-            whose = f"mask {entry.truth}" if isinstance(entry.truth, Path) else "its truth"
             raise BadDataError(
-                f"{whose} is {_size(figure)} pixels, its image {entry.image} is {_size(image)}; "
-                "expected the same. Export the mask at the image's size"
+                f"{'mask ' if isinstance(entry.truth, Path) else ''}{entry.truth} is {_size(figure)} pixels, its image "
+                f"{entry.image} is {_size(image)}; expected the same. Export the mask at the image's size"
             )
         return Sample(entry.name, image, targets)
 

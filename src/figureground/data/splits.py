@@ -22,7 +22,7 @@ from PIL import Image
 
 from figureground.config import DataConfig
 from figureground.cores import READERS, usable_cores
-from figureground.data.dataset import FIGURE, FULL, SPLITS, Entry, Source, Split, fingerprint, list_briefly
+from figureground.data.dataset import FIGURE, FULL, SPLITS, Entry, Source, Split, fingerprint, list_briefly, say
 from figureground.data.duplicates import join, near_pairs
 from figureground.errors import BadDataError, FiguregroundError
 from figureground.files import CACHE_FOLDER, replacing
@@ -37,7 +37,6 @@ PROPOSE_FOLDS = 30
 THUMBNAIL = 32
 VERSION = 1  # of the stored divisions: raise it when the rules change
 log = logging.getLogger(__name__)
-_said: set[str] = set()  # each split that is opened would say the same again
 
 
 @dataclass(frozen=True)
@@ -217,9 +216,7 @@ def _say(name: str, splits: tuple[tuple[str, Split], ...], duplicates: int) -> N
         line += (
             f"; with fewer than {PROPOSE_FOLDS} images the test score depends on the division: repeat with other folds"
         )
-    if line not in _said:
-        _said.add(line)
-        log.info(line)
+    say(line)
 
 
 def _hash(name: str) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from figureground.config import DataConfig
 from figureground.data.dataset import Source
-from figureground.data.sources import folder, oxford_pet
+from figureground.data.sources import coco, folder, oxford_pet
 from figureground.data.sources.synthetic import open_synthetic
-from figureground.errors import BadDataError
+from figureground.errors import BadDataError, UsageError
 
 __all__ = ["SOURCES", "Kind", "open_source", "recognise"]
 
@@ -24,15 +24,22 @@ class Kind:
     open: Callable[[Path, DataConfig], Source]
     layout: str
     """What it looks like, for the message where nothing is recognised."""
+    has_categories: bool = False
 
 
 SOURCES: dict[str, Kind] = {
     "oxford-pet": Kind(
-        oxford_pet.find_root, oxford_pet.open_oxford_pet, "the Oxford-IIIT Pet layout (images/, annotations/trimaps/)"
+        oxford_pet.find_root,
+        oxford_pet.open_oxford_pet,
+        "a folder in the Oxford-IIIT Pet layout (images/, annotations/trimaps/)",
     ),
-    "folder": Kind(folder.find_root, folder.open_folder, "images/ and masks/ (with or without train/ valid/ test/)"),
+    "folder": Kind(
+        folder.find_root, folder.open_folder, "a folder with images/ and masks/ (with or without train/ valid/ test/)"
+    ),
+    "coco": Kind(coco.find_file, coco.open_coco, "a COCO .json file beside its images", has_categories=True),
 }
 """The first that recognises a path opens it."""
+LAYOUTS = ", or ".join(kind.layout for kind in SOURCES.values())
 
 
 def open_source(config: DataConfig) -> Source:
@@ -45,6 +52,11 @@ def open_source(config: DataConfig) -> Source:
     if kind == "synthetic":
         return open_synthetic(settings)
     found, root = recognise(Path(config.source))
+    if config.category and not SOURCES[found].has_categories:
+        raise UsageError(
+            f"category {', '.join(config.category)} was given, but {config.source} has none (its kind is {found}); "
+            "leave it out. Which values of masks are figure, --figure-values says"
+        )
     return SOURCES[found].open(root, config)
 
 
@@ -59,11 +71,8 @@ def recognise(path: Path) -> tuple[str, Path]:
         if root is not None:
             return name, root
     if path.is_file():
-        raise BadDataError(f"{path} is a file; expected a folder with images/ and masks/. Unpack it if an archive")
+        raise BadDataError(f"{path} is a file; expected {LAYOUTS}. Unpack it if it is an archive")
     if not path.is_dir():
-        raise BadDataError(f"{path}: no such folder; expected one with images/ and masks/, or 'synthetic'")
+        raise BadDataError(f"{path}: no such folder or file; expected {LAYOUTS}, or 'synthetic'")
     found = sorted(entry.name for entry in path.iterdir())[:5]
-    raise BadDataError(
-        f"{path} {'holds ' + ', '.join(found) if found else 'is empty'}; expected "
-        + ", or ".join(reversed([kind.layout for kind in SOURCES.values()]))
-    )
+    raise BadDataError(f"{path} {'holds ' + ', '.join(found) if found else 'is empty'}; expected {LAYOUTS}")
