@@ -30,7 +30,7 @@ ALLOWED = {
     "models": {"errors", "config"},
     "bundle": {"config", "errors", "files", "onnx_metadata", "preprocessing"},
     "runs": {"config", "errors", "pretrained"},
-    "data": {"config", "preprocessing", "metrics", "pages"} | LEAVES,
+    "data": {"config", "preprocessing", "metrics", "pages", "settings"} | LEAVES,
     "pretrained": set(),
     "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "runs", "config", "drawing", "pages"}

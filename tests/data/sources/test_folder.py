@@ -205,10 +205,10 @@ def _no_images(root):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda root: None, "no such folder or file; expected .* images/ and masks/"),
-        (_file, "is a file; expected .* a COCO .json file"),
-        (_empty, "is empty; expected .* images/ and masks/"),
-        (_unknown, "holds a.jpg, b.jpg, pictures; expected .* images/ and masks/"),
+        (lambda root: None, "no such folder or file; expected a folder in the Oxford"),
+        (_file, "is a file; expected a folder"),
+        (_empty, "is empty; expected a folder"),
+        (_unknown, "holds a.jpg, b.jpg, pictures; expected a folder"),
         (_no_masks, "masks: no such folder; expected the masks of"),
         (_no_images, "images; expected images there and their masks beside it"),
     ],

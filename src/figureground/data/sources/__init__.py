@@ -8,7 +8,7 @@ from pathlib import Path
 
 from figureground.config import DataConfig
 from figureground.data.dataset import Source
-from figureground.data.sources import coco, folder, oxford_pet
+from figureground.data.sources import coco, folder, manifest, oxford_pet
 from figureground.data.sources.synthetic import open_synthetic
 from figureground.errors import BadDataError, UsageError
 
@@ -37,6 +37,7 @@ SOURCES: dict[str, Kind] = {
         folder.find_root, folder.open_folder, "a folder with images/ and masks/ (with or without train/ valid/ test/)"
     ),
     "coco": Kind(coco.find_file, coco.open_coco, "a COCO .json file beside its images", has_categories=True),
+    "manifest": Kind(manifest.find_file, manifest.open_manifest, "a .csv table with the columns image and mask"),
 }
 """The first that recognises a path opens it."""
 LAYOUTS = ", or ".join(kind.layout for kind in SOURCES.values())
