@@ -97,6 +97,7 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
     ("arguments", "status", "message"),
     [
         (["train", "--epochs", "many"], 2, "--epochs"),
+        (["train", "--score", "all"], 2, "--score 'all'; expected test, valid or none"),
         (["train", "--epochs", "0"], 2, "epochs is 0; expected at least 1"),
         (
             ["train", "--recipe", "mine"],

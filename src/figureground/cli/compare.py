@@ -29,8 +29,8 @@ def compare(
 ) -> None:
     """Compare models on the same images: differences with intervals, and whether the data can tell them apart.
 
-    Runs that differ in nothing but their seed are taken together. Models whose networks see different sizes are
-    compared at the photos' own size.
+    Runs that differ in seed, workers, device and cache alone are taken together. Models whose networks see different
+    sizes are compared at the photos' own size.
     """
     refuse_existing(json_file, overwrite)
     with needs("train"):

@@ -35,6 +35,7 @@ def train(
     name: Annotated[str | None, typer.Option(help="Of the run (default: the model's).")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run; no other options.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run of that name.")] = False,
+    score: Annotated[str, typer.Option(help="What the best model is scored on: test, valid, or none.")] = "test",
     config: Annotated[
         Path | None, typer.Option(help="A config.yaml: the same run again; options change it.", hidden=True)
     ] = None,
@@ -47,9 +48,11 @@ def train(
 ) -> None:
     """Train a network; keep the best by valid Dice and score it on test.
 
-    Ctrl-C saves: --resume RUN continues. The run's folder holds model.safetensors, metrics.csv, history.png,
-    config.yaml and test.json.
+    While you still choose between trainings, --score valid leaves test alone. Ctrl-C saves: --resume RUN continues. The
+    run's folder holds model.safetensors, metrics.csv, history.png, config.yaml and test.json.
     """
+    if score not in ("test", "valid", "none"):
+        raise UsageError(f"--score {score!r}; expected test, valid or none")
     if base_width is not None:
         put(changes, "model.arguments.base_width", base_width)
     if pretrained:
@@ -64,14 +67,15 @@ def train(
         if resume is not None:
             if changes or config or name or overwrite or recipe:
                 raise UsageError("--resume goes on with the run's own config.yaml; leave out the other settings")
-            _finish(resume_run(resume, progress=progress), progress)
+            _finish(resume_run(resume, progress=progress), score, progress)
             return
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
         train_config = _train_config(str(config or recipe or DEFAULT_RECIPE), changes)
-        open_dataset(train_config.data, "test")  # before hours are spent: the best model is scored on it
+        if score == "test":
+            open_dataset(train_config.data, "test")  # before hours are spent
         folder = output / name if name else free_folder(output, train_config.model.name)
-        _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), progress)
+        _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), score, progress)
 
 
 def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
@@ -96,17 +100,20 @@ def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
         return parse(TrainConfig, merge(settings, changes), base)
 
 
-def _finish(run: Run, progress: bool) -> None:
-    """Score the best model on test and say where everything is."""
+def _finish(run: Run, score: str, progress: bool) -> None:
+    """Score the best model on a split, or none, and say where everything is."""
     if run.interrupted:
         typer.echo(f"interrupted and saved; go on with: figureground train --resume {run.folder}", err=True)
         raise typer.Exit(130)
-    from figureground.evaluation import score_run
+    from figureground.evaluation import fit_run, score_run
 
-    typer.echo(score_run(run.folder, progress=progress).summary())
-    typer.echo(
-        f"{run.folder}: model.safetensors, report.html, history.png, metrics.csv, config.yaml, test.json, per_image.csv"
-    )
+    written = "model.safetensors, history.png, metrics.csv, config.yaml"
+    if score == "none":
+        fit_run(run.folder, progress=progress)
+    else:
+        typer.echo(score_run(run.folder, split="test" if score == "test" else "valid", progress=progress).summary())
+        written += f", report.html, {score}.json, per_image.csv"
+    typer.echo(f"{run.folder}: {written}")
 
 
 @app.command()
