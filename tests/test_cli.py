@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,20 @@ def test_flags_of_a_network_do_not_replace_the_recipes(narrow_bundle):
 
     given = {"initial_weights": {"network": str(narrow_bundle)}, "model": {"arguments": {"base_width": 4}}}
     assert _train_config("pets_finish", given).model.name == "compact_fpn"
+
+
+@pytest.mark.parametrize(("score", "files"), [("none", set()), ("valid", {"valid.json", "report.html"})])
+def test_what_a_training_is_scored_on(in_process, pets, tmp_path, score, files):
+    """Not test: of the data only train and valid need to be there."""
+    for kind in ("images", "masks"):
+        for split in ("train", "valid"):
+            shutil.copytree(pets / kind / split, tmp_path / "data" / kind / split)
+    settings = ["--model", "unet", "--base-width", 4, "--size", 32, "-e", 1, "--cache", "off", "--score", score]
+    status, out, errors = in_process("train", "--data", tmp_path / "data", *settings, "--output", tmp_path / "runs")
+    assert status == 0, errors
+    found = {path.name for path in (tmp_path / "runs" / "unet").iterdir()}
+    assert found & {"test.json", "valid.json", "report.html"} == files
+    assert all(name in out for name in files)
 
 
 def test_clear_cache(tmp_path):

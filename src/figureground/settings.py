@@ -12,7 +12,6 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
-from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from figureground.errors import BadSettingsError, FiguregroundError
@@ -97,18 +96,13 @@ def check(settings: Any) -> None:
     Raises:
         BadSettingsError: a number out of range, or one that is infinite or none at all; no choice of those there are.
     """
-    hints = _hints(type(settings))
+    hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         kind = _without_none(hints[field.name])
         if get_origin(kind) is Literal and not (value is None and kind is not hints[field.name]):
             _convert(kind, value, field.name)
         _check_value(field, value, field.name)
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def _check_value(field: dataclasses.Field[Any], value: Any, name: str) -> None:

@@ -1,6 +1,7 @@
 """``figureground predict`` as a user gives it; the process is the test's own, so that it costs no start."""
 
 import io
+import itertools
 import json
 import shutil
 import sys
@@ -15,6 +16,7 @@ from figureground.bundle import read_info
 from figureground.cli import main
 from figureground.config import PostProcessingConfig
 from figureground.export.onnx import write_info
+from figureground.prediction.batch import predict as predict_batch
 from figureground.prediction.photos import reading as photo
 
 
@@ -163,6 +165,24 @@ def test_what_became_of_each_photo_as_json(command, photos, bright_onnx, tmp_pat
     (tmp_path / "mine.json").write_text("[1, 2]")
     assert "mine.json exists; choose another name" in command("photos", "--json", "mine.json")[2]
     assert (tmp_path / "mine.json").read_text() == "[1, 2]"
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_the_json_of_an_interrupted_batch_is_not_that_of_another(command, photos, tmp_path, monkeypatch, after):
+    command("photos", "--json", "f.json")
+    whole = predict_batch.predict_files
+
+    def interrupted(*arguments, **settings):
+        yield from itertools.islice(whole(*arguments, **settings), after)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict_batch, "predict_files", interrupted)
+    status, _, err = command("photos", "--json", "f.json", "--overwrite")
+    assert (status, err) == (130, f"interrupted behind {after} of 3 photos\n")
+    assert (tmp_path / "f.json").exists() == (after > 0)
+    if after:
+        figures = json.loads((tmp_path / "f.json").read_text())
+        assert (figures["done"], len(figures["images"]), figures["interrupted"]) == (2, 2, True)
 
 
 # 32 × 32: a frame with a hole and a dot in it, and a bar

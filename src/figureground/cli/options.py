@@ -76,8 +76,8 @@ def takes_settings(
             others = {name: value for name, value in given.items() if name in inspect.signature(command).parameters}
             command(**others, **{CHANGES: _changes(cls, settings, given)})
 
-        added = list(_parameters(settings, flags_of(cls), shown, default))
-        return _extended(command, added if shown is None else [*added, *_for_all()], run)
+        first = list(_parameters(settings, flags_of(cls), shown, default))
+        return _extended(command, run, first, [] if shown is None else list(_for_all()))
 
     return decorate
 
@@ -90,16 +90,19 @@ def computes(command: Callable[..., None]) -> Callable[..., None]:
         command(**given)
 
     words = "Cores to work with (default: all that this process may use)."
-    return _extended(command, [_parameter("threads", int | None, typer.Option(min=1, help=words))], run)
+    return _extended(command, run, [], [_parameter("threads", int | None, typer.Option(min=1, help=words))])
 
 
 def _extended(
-    command: Callable[..., None], added: list[inspect.Parameter], run: Callable[[dict[str, Any]], None]
+    command: Callable[..., None],
+    run: Callable[[dict[str, Any]], None],
+    first: list[inspect.Parameter],
+    last: list[inspect.Parameter],
 ) -> Callable[..., None]:
-    """``run`` with the options of a command, but ``changes``, and others: first those of ``changes``, last the rest."""
+    """``run`` with the options of a command, but ``changes``, between others."""
     own = inspect.signature(command, eval_str=True).parameters
     others = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, each in own.items() if name != CHANGES]
-    parameters = [*added, *others] if CHANGES in own else [*others, *added]
+    parameters = [*first, *others, *last]
 
     @wraps(command)
     def extended(**given: Any) -> None:

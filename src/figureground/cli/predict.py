@@ -289,12 +289,16 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     except (KeyboardInterrupt, SystemExit):  # SIGTERM's
         onwards = "" if overwrite else "; the same command goes on"
         typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos{onwards}", err=True)
+        if json_file and outcomes:
+            _write_summary(json_file, load(), outcomes, time.perf_counter() - start, interrupted=True)
+        elif json_file:
+            json_file.unlink(missing_ok=True)  # it is of another batch
         raise
     segmenter = load()
     counted: Counter[str] = Counter(outcome.status for outcome in outcomes)
     seconds = time.perf_counter() - start
     if json_file:
-        _write_summary(json_file, segmenter, outcomes, counted, seconds)
+        _write_summary(json_file, segmenter, outcomes, seconds, interrupted=False)
     there = f", {counted['there']} were there (--overwrite replaces them)" if counted["there"] else ""
     failed = f", {counted['failed']} failed" if counted["failed"] else ""
     speed = f" in {seconds:.1f} s ({counted['done'] / seconds:.1f} images/s, {segmenter.engine})"
@@ -314,7 +318,7 @@ def _doubt(outcome: Outcome) -> str:
 
 
 def _write_summary(
-    path: Path, segmenter: Segmenter, outcomes: Sequence[Outcome], counted: Mapping[str, int], seconds: float
+    path: Path, segmenter: Segmenter, outcomes: Sequence[Outcome], seconds: float, *, interrupted: bool
 ) -> None:
     import json
 
@@ -324,7 +328,8 @@ def _write_summary(
         "model": segmenter.name,
         "engine": segmenter.engine,
         "threshold": segmenter.threshold,
-        **{status: counted[status] for status in ("done", "there", "failed")},
+        **{status: [each.status for each in outcomes].count(status) for status in ("done", "there", "failed")},
+        **({"interrupted": True} if interrupted else {}),
         "seconds": seconds,
         "images": [outcome.to_json() for outcome in outcomes],
     }
