@@ -7,7 +7,7 @@ from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PreprocessingConfig
 from figureground.data import Sample
 from figureground.data.dataset import targets_of
-from figureground.export.gate import Comparison, compare_engines, table, to_json, worst_change
+from figureground.export.gate import EngineRow, compare_engines, table, to_json, worst_change
 from figureground.prediction import Member
 
 
@@ -84,8 +84,8 @@ def test_the_temperature_of_the_model_counts():
 
 
 ROWS = [
-    Comparison("torch", 0.8622, 0.0, 0.0, 0.0, 200.07),
-    Comparison("openvino", 0.8620, -0.00019, 0.00285, 0.0962, 42.0),
+    EngineRow("torch", 0.8622, 0.0, 0.0, 0.0, 200.07),
+    EngineRow("openvino", 0.8620, -0.00019, 0.00285, 0.0962, 42.0),
 ]
 
 

@@ -263,12 +263,12 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     from tqdm import tqdm
 
     from figureground.prediction.batch.predict import predict_files
-    from figureground.prediction.photos.engines import FEW
+    from figureground.prediction.photos.engines import FEW_PHOTOS
 
     start = time.perf_counter()
     outcomes: list[Outcome] = []
     bar = tqdm(total=len(jobs), unit="image", disable=not sys.stderr.isatty(), leave=False)
-    few = len(jobs) <= FEW
+    few = len(jobs) <= FEW_PHOTOS
     judge = few or json_file is not None
     done = predict_files(
         lambda: load(len(jobs)),

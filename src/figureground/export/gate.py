@@ -24,7 +24,7 @@ LIMITS = {"float32": 0.0005, "float16": 0.0005, "int8": 0.005}
 
 
 @dataclass(frozen=True)
-class Comparison:
+class EngineRow:
     """One engine on the exported file, beside the reference, over a split."""
 
     engine: str
@@ -59,7 +59,7 @@ class _Tally:
 
 def compare_engines(
     reference: Member, exported: Sequence[Member], dataset: Dataset, *, batch_size: int = 8, progress: bool = False
-) -> list[Comparison]:
+) -> list[EngineRow]:
     """Run a model and its exported file, in several engines, over a split.
 
     Returns:
@@ -86,10 +86,10 @@ def compare_engines(
     return _compared(members, tallies)
 
 
-def _compared(members: Sequence[Member], tallies: Sequence[_Tally]) -> list[Comparison]:
+def _compared(members: Sequence[Member], tallies: Sequence[_Tally]) -> list[EngineRow]:
     means = [np.array(tally.dice) for tally in tallies]
     return [
-        Comparison(
+        EngineRow(
             engine=member.engine.name,
             dice=float(values.mean()),
             dice_change=float(values.mean() - means[0].mean()),
@@ -101,7 +101,7 @@ def _compared(members: Sequence[Member], tallies: Sequence[_Tally]) -> list[Comp
     ]
 
 
-def table(rows: Sequence[Comparison], sizes: Sequence[int]) -> str:
+def table(rows: Sequence[EngineRow], sizes: Sequence[int]) -> str:
     """The comparison for people; ``sizes`` are the files' bytes."""
     lines = [f"{'engine':<12}{'Dice':>8}{'change':>10}{'flipped':>10}{'max diff':>10}{'ms/image':>10}{'MB':>8}"]
     lines += [
@@ -112,12 +112,12 @@ def table(rows: Sequence[Comparison], sizes: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def worst_change(rows: Sequence[Comparison]) -> float:
+def worst_change(rows: Sequence[EngineRow]) -> float:
     """The largest fall of the mean Dice among the exported ones, 0 or below."""
     return min([row.dice_change for row in rows[1:]] + [0.0])
 
 
-def to_json(rows: Sequence[Comparison], sizes: Sequence[int], dataset: Dataset, precision: str) -> dict[str, Any]:
+def to_json(rows: Sequence[EngineRow], sizes: Sequence[int], dataset: Dataset, precision: str) -> dict[str, Any]:
     """The comparison for the metadata of the exported file; ``sizes`` are the files' bytes, before their metadata."""
     return {
         "data": dataset.name,

@@ -13,7 +13,7 @@ from figureground.bundle import METADATA_KEY, BundleInfo
 from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
 from figureground.errors import FiguregroundError
 from figureground.prediction import open_member
-from figureground.prediction.photos.engines import ENGINES, FEW, open_engine
+from figureground.prediction.photos.engines import ENGINES, FEW_PHOTOS, open_engine
 
 INFO = BundleInfo(preprocessing=PreprocessingConfig((32, 48)))
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
@@ -206,8 +206,8 @@ def test_a_model_that_is_no_longer_known_runs_all_the_same(tmp_path):
     [
         (None, None, "openvino"),
         (1, None, "onnxruntime"),
-        (FEW, None, "onnxruntime"),
-        (FEW + 1, None, "openvino"),
+        (FEW_PHOTOS, None, "onnxruntime"),
+        (FEW_PHOTOS + 1, None, "openvino"),
         (1, "openvino", "openvino"),
     ],
 )

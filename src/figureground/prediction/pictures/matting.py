@@ -33,7 +33,7 @@ PURITY = 4
 
 NOISE = 0.03
 """Standard deviation of a channel (0 to 1) that is expected even where the colours are uniform."""
-FEW = 0.02
+FEW_SAMPLES = 0.02
 """Share of a window's pixels at which samples of one side weigh half."""
 CONTRAST = 1.25
 """Stretches alpha about 0.5: what is nearly opaque or nearly transparent becomes so, noise of the fur with it."""
@@ -132,7 +132,7 @@ def alpha_model(grid: Grid, image: Pixels, probability: Floats, threshold: float
     within = spread[near] + NOISE**2 * np.eye(3, dtype=np.float32)
     direction = np.linalg.solve(within, difference[..., None])[..., 0]
     fewer = np.minimum(figure_share, background_share)[near]
-    direction *= (fewer / (fewer + FEW))[..., None]
+    direction *= (fewer / (fewer + FEW_SAMPLES))[..., None]
     measurement[near, 0] = np.sum(direction * difference, axis=-1)
     measurement[near, 1:4] = direction
     measurement[near, 4] = -np.sum(direction * background_mean[near], axis=-1)

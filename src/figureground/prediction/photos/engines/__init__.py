@@ -55,7 +55,7 @@ ENGINES: dict[str, dict[str, Callable[[Path, BundleInfo, bool], Engine]]] = {
 }
 """By the suffix of a bundle, the engines that run it, the fastest first (see docs/results.md)."""
 STARTS_FIRST = "onnxruntime"
-FEW = 10
+FEW_PHOTOS = 10
 """Up to so many photos the engine that starts first is done first: OpenVINO needs about half a second more to start,
 and gains 4 ms (ResNet34-U-Net) to 50 ms (U-Net) with each photo in int8."""
 
@@ -79,7 +79,7 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
     if name is not None and name not in known:
         other = "export the model first: figureground export" if bundle.suffix == ".safetensors" else "leave it out"
         raise UsageError(f"{bundle.name} runs with {' or '.join(known)}, not with {name!r}; {other}")
-    few = photos is not None and photos <= FEW
+    few = photos is not None and photos <= FEW_PHOTOS
     for candidate in [name] if name else sorted(known, key=lambda each: few and each != STARTS_FIRST):
         if find_spec(candidate) is not None:
             return known[candidate](bundle, info, photos is not None and not few)
