@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import BadDataError
+from figureground.errors import BadDataError, FiguregroundError
 from figureground.images import read_image
 from figureground.preprocessing import Preprocessing
 
@@ -129,6 +129,26 @@ class Entry:
     group: str | None = None
     """Samples of one group, such as slices of one patient, stay in one split."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    unpack: Callable[[Path], bytes] | None = None
+    """Takes the picture file out of ``image``, where that is a file of another kind."""
+
+    @property
+    def picture(self) -> Path | bytes:
+        """What functions that read images take."""
+        return self.unpack(self.image) if self.unpack else self.image
+
+    def read_image(self) -> NDArray[np.uint8]:
+        """The image (H, W, 3).
+
+        Raises:
+            FiguregroundError: it is broken.
+        """
+        try:
+            return read_image(self.picture)
+        except FiguregroundError as error:
+            if self.unpack is None:
+                raise
+            raise type(error)(f"{self.image}, its image: {error}") from None
 
 
 class Source(Protocol):
@@ -186,7 +206,7 @@ class FileSource:
         Raises:
             FiguregroundError: one of them is broken, or their sizes differ.
         """
-        image, targets = read_image(entry.image), self.targets(entry)
+        image, targets = entry.read_image(), self.targets(entry)
         figure = targets[FIGURE]
         if image.shape[:2] != figure.shape:
             raise BadDataError(

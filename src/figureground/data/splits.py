@@ -188,7 +188,7 @@ def _look(source: Source, entry: Entry) -> tuple[float, NDArray[np.uint8]]:
     with suppress(FiguregroundError):
         share = float(source.targets(entry)[FIGURE].mean() / FULL)
     with suppress(FiguregroundError):
-        seen, _ = read_reduced(entry.image, (THUMBNAIL, THUMBNAIL))
+        seen, _ = read_reduced(entry.picture, (THUMBNAIL, THUMBNAIL))
         grey = Image.fromarray(seen).convert("L")
         thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     return share, thumbnail

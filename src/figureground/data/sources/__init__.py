@@ -8,7 +8,7 @@ from pathlib import Path
 
 from figureground.config import DataConfig
 from figureground.data.dataset import Source
-from figureground.data.sources import coco, folder, manifest, oxford_pet
+from figureground.data.sources import coco, folder, labelme, manifest, oxford_pet
 from figureground.data.sources.synthetic import open_synthetic
 from figureground.errors import BadDataError, UsageError
 
@@ -38,6 +38,9 @@ SOURCES: dict[str, Kind] = {
     ),
     "coco": Kind(coco.find_file, coco.open_coco, "a COCO .json file beside its images", has_categories=True),
     "manifest": Kind(manifest.find_file, manifest.open_manifest, "a .csv table with the columns image and mask"),
+    "labelme": Kind(
+        labelme.find_root, labelme.open_labelme, "a folder of images with labelme's .json files", has_categories=True
+    ),
 }
 """The first that recognises a path opens it."""
 LAYOUTS = ", or ".join(kind.layout for kind in SOURCES.values())

@@ -22,13 +22,13 @@ SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "valid": ("valid", "val", "validation"),
     "test": ("test", "testing"),
 }
+SPLIT_NAMES: dict[str, Split] = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
 log = logging.getLogger(__name__)
 
 
 def find_root(path: Path) -> Path | None:
     """The folder itself, if it has the layout."""
-    splits = [name for names in SPLIT_FOLDERS.values() for name in names]
-    return path if any((path / name / "images").is_dir() for name in (".", *splits)) else None
+    return path if any((path / name / "images").is_dir() for name in (".", *SPLIT_NAMES)) else None
 
 
 def open_folder(root: Path, config: DataConfig) -> FileSource:

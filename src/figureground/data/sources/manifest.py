@@ -18,7 +18,7 @@ from figureground.config import DataConfig
 from figureground.data.dataset import Entry, FileSource, Split, list_briefly, say
 from figureground.data.masks import MaskReader, MaskSettings
 from figureground.data.sources.annotations import short_names
-from figureground.data.sources.folder import SPLIT_FOLDERS, grouping
+from figureground.data.sources.folder import SPLIT_NAMES, grouping
 from figureground.errors import BadDataError
 from figureground.files import read_text
 from figureground.settings import shown
@@ -27,7 +27,6 @@ SUFFIXES = (".csv", ".tsv")
 SEPARATORS = (",", ";", "\t", "|")
 COLUMNS = ("image", "mask", "split", "group")
 """Those that mean something; of these the first two must be there."""
-SPLIT_NAMES: dict[str, Split] = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
 
 
 @dataclass(frozen=True)
