@@ -486,3 +486,61 @@ def test_two_groups_cannot_be_divided(folder):
         folder(f"{'ab'[index % 2]}/{index:02}", draw_picture(index))
     with pytest.raises(FiguregroundError, match=r"the images are of 2 groups \(a, b\); expected at least 3, one each"):
         open_dataset(DataConfig(str(folder.root), group="folder"), "train")
+
+
+# A part that is not there
+
+
+def divided_by_somebody(root, train, test=2, seed=0):
+    """Pictures of two patients and single ones in train, others in test."""
+    for split, count in (("train", train), ("test", test)):
+        for kind in ("images", "masks"):
+            (root / kind / split).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.random.default_rng([seed, index, count]).integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(root / "images" / split / f"p{min(index // 3, 2)}-{index}.png")
+            Image.fromarray(pixels[..., 0] > 127).save(root / "masks" / split / f"p{min(index // 3, 2)}-{index}.png")
+    return root
+
+
+@pytest.mark.parametrize(("train", "valid"), [(2, 1), (9, 1), (18, 2), (27, 3)])
+@pytest.mark.parametrize("split", ["shares", "names"])
+def test_a_ninth_of_train_is_valid_where_there_is_none(tmp_path, caplog, train, valid, split):
+    caplog.set_level("INFO")
+    root = divided_by_somebody(tmp_path / "set", train)
+    config = DataConfig(str(root), split=split)
+    parts = divide_source(open_source(config), config)
+    names = {split: {entry.name for entry in entries} for split, entries in parts.items()}
+    assert len(names["test"]) == 2
+    assert len(names["train"] | names["valid"]) == train
+    assert not names["train"] & names["valid"]
+    if split == "shares":
+        assert len(names["valid"]) == valid
+        line = f"set has no valid: {valid} of the {train} images of train are taken for it"
+        assert list(open_dataset(config, "valid").names) == [entry.name for entry in parts["valid"]]
+        assert caplog.text.count(line) == 1
+
+
+def test_groups_of_train_stay_together_and_those_that_others_parted_are_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    root = divided_by_somebody(tmp_path / "set", 27)
+    config = DataConfig(str(root), group="^p[01]-")
+    parts = divide_source(open_source(config), config)
+    for group in ("p0-", "p1-"):
+        assert len({split for split in ("train", "valid") for e in parts[split] if e.group == group}) == 1
+    assert "set: 1 groups are in several splits: p0-; scores are too good then" in caplog.text
+
+
+def test_nothing_is_taken_of_train_where_that_does_not_help(tmp_path):
+    root = divided_by_somebody(tmp_path / "set", 1)
+    assert len(open_dataset(str(root), "train")) == 1
+    with pytest.raises(FiguregroundError, match="is divided into train, test, but has no valid; add a valid part"):
+        open_dataset(str(root), "valid")
+
+
+def test_train_is_not_looked_at_for_test(tmp_path, divisions):
+    root = divided_by_somebody(tmp_path / "set", 9)
+    assert len(open_dataset(str(root), "test")) == 2
+    assert not divisions.exists()
+    assert len(open_dataset(str(root), "valid")) == 1
+    assert divisions.exists()

@@ -28,7 +28,7 @@ def open_dataset(data: DataConfig | str | Path, split: Split) -> Dataset:
         raise UsageError(f"there is no split {split!r}; expected one of: {', '.join(SPLITS)}")
     config = data if isinstance(data, DataConfig) else DataConfig(source=str(data))
     source = open_source(config)
-    by_split = divide_source(source, config)
+    by_split = divide_source(source, config, split)
     entries = by_split.get(split, [])
     if not entries:
         there = ", ".join(name for name in SPLITS if by_split.get(name))

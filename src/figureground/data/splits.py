@@ -30,8 +30,8 @@ from figureground.images import read_reduced
 
 SHARES = (0.8, 0.1, 0.1)
 """Of train, valid and test."""
-FEWEST = 3
-"""Images that can be divided so that no part is empty."""
+VALID_OF_TRAIN = (8 / 9, 1 / 9)
+"""Of train and valid, where the source has train and test alone."""
 PROPOSE_FOLDS = 30
 """Images below which one division says little."""
 THUMBNAIL = 32
@@ -49,8 +49,15 @@ class Member:
     """Of its pixels that are figure."""
 
 
-def divide_source(source: Source, config: DataConfig) -> dict[Split, list[Entry]]:
+def divide_source(source: Source, config: DataConfig, wanted: Split | None = None) -> dict[Split, list[Entry]]:
     """The entries of a source by split, each in the source's order.
+
+    Where the source says who is in train and test but has no valid, a ninth of train is.
+
+    Args:
+        source: who is to be divided.
+        config: how.
+        wanted: the only split that is asked for, if it is one; others may be left as the source has them.
 
     Raises:
         FiguregroundError: some samples have a split and others have none, or there are too few to divide.
@@ -62,16 +69,35 @@ def divide_source(source: Source, config: DataConfig) -> dict[Split, list[Entry]
             f"{source.name}: {len(without)} of {len(entries)} samples have no split: {list_briefly(without)}; "
             "give all of them one, or none"
         )
-    if not without:
-        return {split: [entry for entry in entries if entry.split == split] for split in SPLITS}
-    if config.split == "names":
-        return _by_split(entries, {entry.name: split_by_name(entry.name) for entry in entries})
-    folder = None if config.cache == "off" else Path(config.cache) if config.cache != "auto" else CACHE_FOLDER
-    return _by_split(entries, _stored(source, folder))
+    if without:
+        return _divide_anew(source, entries, SHARES, config)
+    given = {split: [entry for entry in entries if entry.split == split] for split in SPLITS}
+    _warn_of_groups(source.name, given)
+    if wanted == "test" or given["valid"] or not given["test"] or len(given["train"]) < len(VALID_OF_TRAIN):
+        return given
+    return {**_divide_anew(source, given["train"], VALID_OF_TRAIN, config), "test": given["test"]}
 
 
-def _by_split(entries: Sequence[Entry], splits: Mapping[str, Split]) -> dict[Split, list[Entry]]:
+def _divide_anew(
+    source: Source, entries: Sequence[Entry], shares: Sequence[float], config: DataConfig
+) -> dict[Split, list[Entry]]:
+    """Entries of a source in the first splits, as many as there are shares."""
+    if config.split == "shares":
+        folder = None if config.cache == "off" else Path(config.cache) if config.cache != "auto" else CACHE_FOLDER
+        splits = _stored(source, entries, shares, folder)
+    elif len(shares) == len(SHARES):
+        splits = {entry.name: split_by_name(entry.name) for entry in entries}
+    else:
+        splits = {entry.name: "valid" if _hash(entry.name) % 9 == 8 else "train" for entry in entries}
     return {split: [entry for entry in entries if splits[entry.name] == split] for split in SPLITS}
+
+
+def _warn_of_groups(name: str, given: Mapping[Split, Sequence[Entry]]) -> None:
+    """A group in several splits is a leak, but who has divided them may have meant it."""
+    groups = [{entry.group for entry in entries if entry.group is not None} for entries in given.values()]
+    shared = sorted(group for group in set().union(*groups) if sum(group in own for own in groups) > 1)
+    if shared:
+        say(f"{name}: {len(shared)} groups are in several splits: {list_briefly(shared)}; scores are too good then")
 
 
 def split_by_name(name: str) -> Split:
@@ -126,25 +152,25 @@ def _places(count: int, shares: Sequence[float]) -> list[int]:
     return [count - sum(others), *others]
 
 
-def _stored(source: Source, folder: Path | None) -> dict[str, Split]:
-    """The division of a source by shares, from the cache in ``folder`` if these files were divided before."""
-    if len(source.entries) < FEWEST:
+def _stored(source: Source, entries: Sequence[Entry], shares: Sequence[float], folder: Path | None) -> dict[str, Split]:
+    """The division of entries by shares, from the cache in ``folder`` if these files were divided before."""
+    if len(entries) < len(shares):
         raise BadDataError(
-            f"{source.name} has {len(source.entries)} images; expected at least {FEWEST}, one each to train, choose "
+            f"{source.name} has {len(entries)} images; expected at least {len(shares)}, one each to train, choose "
             "and test with. Add images with masks, or divide them yourself: images/train, images/valid, images/test"
         )
-    key = fingerprint(source, source.entries, f"{VERSION} {[entry.group for entry in source.entries]}")
+    key = fingerprint(source, entries, f"{VERSION} {[entry.group for entry in entries]} {len(shares)}")
     path = folder / "splits" / f"{key[:24]}.json" if folder else None
-    names = {entry.name for entry in source.entries}
+    names = {entry.name for entry in entries}
     with suppress(
         OSError, ValueError, LookupError, TypeError, AttributeError
     ):  # not there, or damaged: it is made again
         if path is not None:
             found = json.loads(path.read_text("utf-8"))
-            if set(found["splits"]) == names and set(found["splits"].values()) <= set(SPLITS):
+            if set(found["splits"]) == names and set(found["splits"].values()) <= set(SPLITS[: len(shares)]):
                 _say(source.name, tuple(found["splits"].items()), found["duplicates"])
                 return dict(found["splits"])
-    splits, duplicates = _divided(source)
+    splits, duplicates = _divided(source, entries, shares)
     _say(source.name, tuple(splits.items()), duplicates)
     if path is not None:
         with suppress(FiguregroundError), replacing(path) as partial:  # only a convenience
@@ -152,26 +178,26 @@ def _stored(source: Source, folder: Path | None) -> dict[str, Split]:
     return splits
 
 
-def _divided(source: Source) -> tuple[dict[str, Split], int]:
+def _divided(source: Source, entries: Sequence[Entry], shares: Sequence[float]) -> tuple[dict[str, Split], int]:
     """The split of each sample, and how many of them are near duplicates that stay together."""
     with ThreadPoolExecutor(min(READERS, usable_cores())) as pool:
-        looks = list(pool.map(lambda entry: _look(source, entry), source.entries))
+        looks = list(pool.map(lambda entry: _look(source, entry), entries))
     alike = join(len(looks), near_pairs(np.stack([thumbnail for _, thumbnail in looks])))
-    own = [entry.group for entry in source.entries]
-    groups = _joined([entry.name for entry in source.entries], own, alike)
-    if _units(groups) < len(SHARES):  # a film, say: dividing it is better than not training
+    own = [entry.group for entry in entries]
+    groups = _joined([entry.name for entry in entries], own, alike)
+    if _units(groups) < len(shares):  # a film, say: dividing it is better than not training
         log.warning("%s: nearly all images are near duplicates; they are divided as if they were not", source.name)
         groups, alike = own, []
-    if _units(groups) < len(SHARES):
+    if _units(groups) < len(shares):
         named = list_briefly(sorted({group for group in own if group}))
         raise BadDataError(
-            f"{source.name}: the images are of {_units(groups)} groups ({named}); expected at least {len(SHARES)}, "
-            "one each to train, choose and test with. Give another --group"
+            f"{source.name}: the images are of {_units(groups)} groups ({named}); expected at least {len(shares)}, "
+            f"one each for {', '.join(SPLITS[: len(shares)])}. Give another --group"
         )
     members = [
-        Member(entry.name, group, share) for entry, group, (share, _) in zip(source.entries, groups, looks, strict=True)
+        Member(entry.name, group, share) for entry, group, (share, _) in zip(entries, groups, looks, strict=True)
     ]
-    parts = divide(members, SHARES)
+    parts = divide(members, shares)
     return {name: SPLITS[part] for name, part in parts.items()}, sum(map(len, alike))
 
 
@@ -209,7 +235,11 @@ def _joined(entries: Sequence[str], groups: Sequence[str | None], alike: Sequenc
 
 def _say(name: str, splits: tuple[tuple[str, Split], ...], duplicates: int) -> None:
     counts = {split: sum(found == split for _, found in splits) for split in SPLITS}
-    line = f"{name}: {len(splits)} images, divided into " + ", ".join(f"{n} {split}" for split, n in counts.items())
+    line = f"{name}: {len(splits)} images, divided into " + ", ".join(
+        f"{n} {split}" for split, n in counts.items() if n
+    )
+    if not counts["test"]:
+        line = f"{name} has no valid: {counts['valid']} of the {len(splits)} images of train are taken for it"
     if duplicates:
         line += f"; {duplicates} near duplicates are kept on one side"
     if len(splits) < PROPOSE_FOLDS:
