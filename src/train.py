@@ -6,14 +6,15 @@ from pathlib import Path
 
 from figureground import lab_report
 from figureground.cli import reporting_errors
+from figureground.config import TrainConfig
 
 parser = argparse.ArgumentParser(description="Train U-Net or ResNet34-U-Net with the lab report's recipe.")
 parser.add_argument("--model", choices=list(lab_report.MODEL_NAMES), default="unet")
 parser.add_argument("--data_path", type=Path, default=lab_report.DATASET, help="default: dataset/ beside src/")
-parser.add_argument("--epochs", "-e", type=int, default=10)
-parser.add_argument("--batch_size", "-b", type=int, default=4)
+parser.add_argument("--epochs", "-e", type=int, default=TrainConfig.epochs)
+parser.add_argument("--batch_size", "-b", type=int, default=TrainConfig.batch_size)
 parser.add_argument("--resume", type=Path, help="go on with this run, with its own settings")
-parser.add_argument("--learning-rate", "-lr", dest="learning_rate", type=float, default=1e-4)
+parser.add_argument("--learning-rate", "-lr", dest="learning_rate", type=float, default=TrainConfig.learning_rate)
 
 if __name__ == "__main__":
     with reporting_errors() as say:

@@ -10,9 +10,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from figureground.cli import app
-from figureground.cli.options import flags_of, sentence, takes_settings
+from figureground.cli.options import computes, flags_of, sentence, takes_settings
 from figureground.cli.train import SHOWN, train
 from figureground.config import DataConfig, TrainConfig
+from figureground.cores import limit_cores, usable_cores
 from figureground.settings import find_setting, setting, settings_of
 
 BEFORE = """--accumulate --augmentation --base-width --batch-size --cache --clip --config --data --device
@@ -90,6 +91,23 @@ def test_what_is_given(arguments, changes):
 )
 def test_what_is_wrong_is_named(arguments, words):
     assert words in given(*arguments)[1]
+
+
+def test_threads_limit_what_a_command_computes_with():
+    found = []
+    command = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @command.command()
+    @computes
+    def run(name: str) -> None:
+        found.append((name, usable_cores()))
+
+    try:
+        for arguments in (["a", "--threads", "1"], ["b"], ["c", "--threads", "0"]):
+            CliRunner().invoke(command, arguments)
+    finally:
+        limit_cores(None)
+    assert found == [("a", 1), ("b", usable_cores())]
 
 
 def test_flags():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from figureground.config import DataConfig
 
 # Pillow keeps a photo in blocks of 16 MB, which the C library may hold back when they are freed; larger ones it
-# returns. This has to be said before Pillow is imported, which settings do.
+# returns. This has to be said before Pillow is imported.
 os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
 app = typer.Typer(
     name="figureground",

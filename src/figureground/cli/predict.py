@@ -16,7 +16,8 @@ import typer
 
 from figureground.cli.common import app, needs, options, refuse_existing
 from figureground.cli.films import is_film, predict_film, shown_in_films
-from figureground.cli.options import computes
+from figureground.cli.options import computes, option
+from figureground.config import PostProcessingConfig
 from figureground.errors import BadBundleError, FiguregroundError, UsageError
 from figureground.files import read_list, read_text
 
@@ -30,19 +31,13 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 DEFAULT_OUTPUT = Path("masks")
-MODELS, LOOK, RESULTS, FILMS = "Models", "Quality", "Results", "Films"  # panels of the help
 InputsArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Photos, folders and films, or - for one photo on stdin; models first, if any."),
 ]
 ModelOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="A run folder, bundle or name (default: pets); several are averaged.",
-        rich_help_panel=MODELS,
-    ),
+    typer.Option("--model", "-m", help="A run folder, bundle or name (default: pets); several are averaged."),
 ]
 
 
@@ -53,44 +48,24 @@ def predict(
     model: ModelOption = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="torch, openvino or onnxruntime (default: first done).", rich_help_panel=MODELS),
+        typer.Option(help="torch, openvino or onnxruntime (default: first done)."),
     ] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="Also look at photos mirrored.", rich_help_panel=LOOK)] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Also look at photos mirrored.")] = False,
     tile: Annotated[
         list[float] | None,
-        typer.Option(help="Also look at so many times the network's size, in tiles: 2.", rich_help_panel=LOOK),
+        typer.Option(help="Also look at so many times the network's size, in tiles: 2."),
     ] = None,
-    keep_largest: Annotated[
-        bool | None, typer.Option("--keep-largest/--keep-all", help="The largest part alone.", rich_help_panel=LOOK)
-    ] = None,
-    fill_holes: Annotated[
-        bool | None, typer.Option("--fill-holes/--keep-holes", help="No holes in the figure.", rich_help_panel=LOOK)
-    ] = None,
-    min_area: Annotated[
-        float | None, typer.Option(help="No part smaller than this share of the photo: 0.001.", rich_help_panel=LOOK)
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder, or the film.", rich_help_panel=RESULTS)
-    ] = DEFAULT_OUTPUT,
-    save: Annotated[
-        str, typer.Option(help="Of mask,overlay,cutout,probability,coco.", rich_help_panel=RESULTS)
-    ] = "mask",
-    background: Annotated[
-        str | None, typer.Option(help="Behind cut-outs: white, #rrggbb or a picture.", rich_help_panel=RESULTS)
-    ] = None,
-    list_file: Annotated[
-        Path | None, typer.Option("--list", help="A file of photos' names, - for stdin.", rich_help_panel=RESULTS)
-    ] = None,
-    max_pixels: Annotated[
-        float | None, typer.Option(help="Refuse larger photos (default: 179 million).", rich_help_panel=RESULTS)
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write what became of each photo.", rich_help_panel=RESULTS)
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Make anew what is there.", rich_help_panel=RESULTS)
-    ] = False,
-    smoothing: Annotated[float, typer.Option(help="Weight of earlier frames, below 1.", rich_help_panel=FILMS)] = 0.0,
+    keep_largest: Annotated[bool | None, option(PostProcessingConfig, "keep_largest", "the model's")] = None,
+    fill_holes: Annotated[bool | None, option(PostProcessingConfig, "fill_holes", "the model's")] = None,
+    min_area: Annotated[float | None, option(PostProcessingConfig, "min_area", "the model's")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, or the film.")] = DEFAULT_OUTPUT,
+    save: Annotated[str, typer.Option(help="Of mask,overlay,cutout,probability,coco.")] = "mask",
+    background: Annotated[str | None, typer.Option(help="Behind cut-outs: white, #rrggbb or a picture.")] = None,
+    list_file: Annotated[Path | None, typer.Option("--list", help="A file of photos' names, - for stdin.")] = None,
+    max_pixels: Annotated[float | None, typer.Option(help="Refuse larger photos (default: 179 million).")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what became of each photo.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make anew what is there.")] = False,
+    smoothing: Annotated[float, typer.Option(help="Weight of earlier frames, below 1.")] = 0.0,
 ) -> None:
     """Find the figure in photos and films: masks, overlays, cut-outs, at each photo's own size.
 
