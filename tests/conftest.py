@@ -57,7 +57,7 @@ def in_process(monkeypatch, capsys):
     return figureground
 
 
-def _random_bundle(path, name, arguments, size):
+def _random_bundle(path, name, arguments, size, encoder=None):
     """A network of random weights whose logits have mean 0 and deviation 3 on a noisy image."""
     import numpy as np
     import torch
@@ -67,14 +67,15 @@ def _random_bundle(path, name, arguments, size):
     from figureground.models import create_model
 
     torch.manual_seed(0)
-    network = create_model(name, arguments).eval()
+    network = create_model(name, arguments, encoder=encoder).eval()
+    last = [layer for layer in network.head.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     with torch.inference_mode():
         logits = network(torch.randn(4, 3, *size))["figure"]
         deviation, mean = torch.std_mean(logits)
-        network.head.weight *= 3 / deviation
-        network.head.bias.copy_((network.head.bias - mean) * 3 / deviation)
+        last.weight *= 3 / deviation
+        last.bias.copy_((last.bias - mean) * 3 / deviation)
     info = BundleInfo(
-        ModelConfig(name, arguments),
+        ModelConfig(name, arguments, encoder),
         PreprocessingConfig(size, mean=(0.4, 0.5, 0.6), std=(0.3, 0.25, 0.2)),
         OperatingPoint(0.4, 1.5, "valid"),
         licence="CC BY-SA 4.0 – ©",
@@ -100,6 +101,17 @@ def resnet_bundle(tmp_path_factory):
 def compact_bundle(tmp_path_factory):
     path = tmp_path_factory.mktemp("compact") / "compact.safetensors"
     return _random_bundle(path, "compact_fpn", {}, (64, 64))
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory):
+    """Make a bundle of any network."""
+
+    def make(name, encoder, size):
+        path = tmp_path_factory.mktemp(name) / f"{name}.safetensors"
+        return _random_bundle(path, name, {}, size, encoder)
+
+    return make
 
 
 def _exported(bundle):
