@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from figureground.cli.common import app
+from figureground.cli.common import app, needs
 
 if TYPE_CHECKING:
     from figureground.bundle import BundleInfo
+    from figureground.models.catalogue import Buildable
 
 
 @app.command()
-def models() -> None:
+def models(
+    build: Annotated[
+        bool, typer.Option("--all", help="Also every network that train can build, with its size.")
+    ] = False,
+) -> None:
     """The models that come with the package: size, speed and scores of each, by the name that other commands take."""
     from figureground.bundle import read_info
     from figureground.pretrained import DEFAULT, PRETRAINED, pretrained_bundle
@@ -28,6 +33,29 @@ def models() -> None:
         typer.echo(f"  size      {path.stat().st_size / 1e6:.1f} MB: {path}")
         typer.echo(f"  speed     {_speed(info)}")
         typer.echo(f"  scores    {_scores(info)}")
+    if build:
+        with needs("train"):
+            _list_networks()
+
+
+def _list_networks() -> None:
+    """What can be built."""
+    from figureground.models import catalogue
+
+    typer.echo(f"\n{'train --model':<24}{'parameters':>14}{'multiply-adds at 256×256':>28}")
+    for row in catalogue.own_networks():
+        _show(row, row.model.name)
+    typer.echo(f"\n--model, here with --encoder {catalogue.SHOWN_ENCODER}")
+    for row in catalogue.decoders():
+        _show(row, row.model.name)
+    typer.echo("\n--encoder, whose ImageNet weights are at hand (--encoder-weights imagenet)")
+    for row in catalogue.encoders():
+        _show(row, str(row.model.encoder), f"  below {row.model.name}, {row.weights}")
+    typer.echo("and every other network of timm, whose weights are fetched once, or given as a file")
+
+
+def _show(row: Buildable, name: str, note: str = "") -> None:
+    typer.echo(f"{name:<24}{row.parameters / 1e6:>12.1f} M{row.multiply_adds / 1e9:>26.2f} G{note}")
 
 
 def _speed(info: BundleInfo) -> str:

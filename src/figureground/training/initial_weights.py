@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,8 @@ from figureground.models import build
 from figureground.models.encoder_weights import Normalisation, encoder_state, wanted_by_encoder
 from figureground.models.weights import misfit
 from figureground.runs import followed, trainable_bundle
+
+log = logging.getLogger(__name__)
 
 
 def settled_weights(config: TrainConfig) -> TrainConfig:
@@ -85,6 +88,7 @@ def load_initial_weights(network: nn.Module, config: TrainConfig) -> None:
         network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
     elif config.initial_weights.encoder is not None:
         network.get_submodule("encoder").load_state_dict(_encoder_state(network, config))
+        log.info("the encoder starts from %s weights", config.initial_weights.encoder)
 
 
 def _encoder_state(network: nn.Module, config: TrainConfig) -> dict[str, torch.Tensor]:
