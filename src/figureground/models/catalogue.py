@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from figureground.config import ModelConfig
-from figureground.models import DECODERS, MODELS, build
+from figureground.models import MODELS, build
+from figureground.models.encoder_decoder import DECODERS
 from figureground.models.encoder_weights import PACKAGES, packaged
 from figureground.models.encoders import LITE
 
@@ -46,7 +47,7 @@ def decoders() -> Iterator[Buildable]:
 
 
 def encoders() -> Iterator[Buildable]:
-    """Those whose weights are at hand, below one decoder that needs features at all strides, or ``fpn``, which does not."""
+    """Those whose weights are at hand, below ``compact_fpn``, or ``fpn``, which needs no features at stride 2."""
     ours = {name: encoder for encoder, name in LITE.items()}
     found = {ours[name]: "installed" for name in PACKAGES if packaged(name)}
     for name, where in (found | dict.fromkeys(sorted(_cached()), "in timm's cache")).items():
@@ -69,7 +70,5 @@ def _cached() -> set[str]:
     import timm
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    folders = Path(HF_HUB_CACHE).glob("models--timm--*")
-    return {folder.name.removeprefix("models--timm--").partition(".")[0] for folder in folders} & set(
-        timm.list_models()
-    )
+    folders = [path.name.removeprefix("models--timm--") for path in Path(HF_HUB_CACHE).glob("models--timm--*")]
+    return {name.partition(".")[0] for name in folders} & set(timm.list_models())
