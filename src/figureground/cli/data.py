@@ -56,7 +56,7 @@ def clear_cache(
 @data_app.command()
 @computes
 def check(
-    folder: Annotated[Path, typer.Argument(help="In the Oxford-IIIT Pet layout, or with images/ and masks/.")],
+    folder: Annotated[Path, typer.Argument(help="Data of any kind that lies in files, as --data of train.")],
     html: Annotated[Path | None, typer.Option(help="Write the findings with pictures here.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings with all files here.")] = None,
     fix: Annotated[Path | None, typer.Option(help="Write a repaired copy into this new folder.")] = None,
@@ -66,6 +66,7 @@ def check(
     accept: Annotated[list[str] | None, typer.Option(help="A kind that is no problem here: empty_mask.")] = None,
     foreground: Annotated[str, option(DataConfig, "foreground")] = "foreground",
     mask_threshold: Annotated[int | None, option(DataConfig, "mask_threshold")] = None,
+    category: Annotated[list[str] | None, option(DataConfig, "category")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the HTML and JSON files.")] = False,
 ) -> None:
     """Find and explain what is wrong with images and masks; exit status 1 if there are problems.
@@ -79,12 +80,13 @@ def check(
             import jinja2  # noqa: F401
     from figureground.data.doctor import check as examine
     from figureground.data.doctor import repair, require_repairable, write_findings, write_json
+    from figureground.data.sources import recognise
 
     if fix:
-        require_repairable(fix, foreground)
+        require_repairable(fix, foreground, recognise(folder)[0])
     progress = sys.stderr.isatty()
     report = examine(
-        folder, foreground=foreground, mask_threshold=mask_threshold,
+        folder, foreground=foreground, mask_threshold=mask_threshold, category=tuple(category or ()),
         predictors=[_predictor(name) for name in model or ()], accept=accept or (), progress=progress,
     )  # fmt: skip
     typer.echo(report.summary())

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps
 
@@ -106,6 +107,11 @@ def wrong_suffix(folder):
 
 def image_mode(folder):
     draw_image(99).quantize(64).save(folder.image)
+
+
+def dark(folder):
+    noise = np.random.default_rng(0).integers(0, 4096, (SIZE[1], SIZE[0]))
+    Image.fromarray(noise.astype(np.uint16)).save(folder.image)
 
 
 def image_mode_alpha(folder):
@@ -276,7 +282,7 @@ PLANTED = [
     (empty_file, "empty_file", 1), (truncated, "truncated", 1), (truncated_webp, "truncated", 1),
     (unreadable, "unreadable", 1), (image_without_mask, "image_without_mask", 1),
     (mask_without_image, "mask_without_image", 1), (same_name, "same_name", 1), (wrong_suffix, "wrong_suffix", 1),
-    (image_mode, "image_mode", 1), (image_mode_alpha, "image_mode", 1), (unlisted, "unlisted", 1),
+    (image_mode, "image_mode", 1), (image_mode_alpha, "image_mode", 1), (dark, "dark", 1), (unlisted, "unlisted", 1),
     (stray, "stray", 1), (stray_apple_double, "stray", 1),
     (off_by_one, "off_by_one", 1), (scaled, "scaled", 1), (size_differs, "size_differs", 1),
     (size_differs_swapped, "size_differs", 1), (transposed, "transposed", 1),
@@ -342,9 +348,12 @@ def test_all_masks_are_missing(tmp_path):
 def test_a_split_without_images(folder):
     for kind in ("images", "masks"):
         shutil.rmtree(folder.root / kind / "valid")
+    assert check(folder.root).findings == ()  # a part of train is taken for it
+    for kind in ("images", "masks"):
+        shutil.rmtree(folder.root / kind / "test")
     (finding,) = check(folder.root).findings
     assert (finding.kind, finding.severity, [case.detail for case in finding.cases]) == (
-        "empty_split", "problem", ["valid"],
+        "empty_split", "problem", ["valid", "test"],
     )  # fmt: skip
 
 

@@ -232,3 +232,17 @@ def test_categories_of_data_that_have_none(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(FiguregroundError, match=r"category cat was given, but .* has none \(its kind is folder"):
         open_dataset(DataConfig(str(tmp_path), category=("cat",)), "train")
+
+
+def test_one_image_cannot_be_divided(tmp_path):
+    path = write(tmp_path, [image(1)], [annotation(1)])
+    with pytest.raises(FiguregroundError, match="set has 1 images; expected at least 3, one each to train, choose and"):
+        open_dataset(str(path), "train")
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path):
+    path = write(tmp_path, [image(1)], [annotation(1)])
+    levels = np.linspace(0, 65535, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    Image.fromarray(levels).save(tmp_path / "1.png")
+    source = open_source(DataConfig(str(path)))
+    assert (source.read(source.entries[0]).image == np.round(levels / 257)[..., None]).all()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
 
-from figureground.config import FOREGROUNDS
+from figureground.config import FOREGROUNDS, DataConfig
 from figureground.data.doctor.checks import CHECKS, Examined, collect
 from figureground.data.doctor.disagreement import Predictor, check_agreement
 from figureground.data.doctor.findings import KINDS, Case, Finding, Kind
@@ -39,6 +39,7 @@ def check(
     *,
     foreground: str = "foreground",
     mask_threshold: int | None = None,
+    category: tuple[str, ...] = (),
     predictors: Sequence[Predictor] = (),
     accept: Collection[str] = (),
     progress: bool = False,
@@ -46,9 +47,10 @@ def check(
     """Look at every file of a dataset; nothing is changed.
 
     Args:
-        folder: in the Oxford-IIIT Pet layout, or with ``images/`` and ``masks/``.
+        folder: of any kind of ``SOURCES``; for some that is a file.
         foreground: what the border of a trimap counts as.
         mask_threshold: as training is given it; what it settles is then no problem.
+        category: of COCO and labelme: what is of these is figure; none: of any.
         predictors: models that judge the masks, each from an image (H, W, 3) to the probability (H, W) of figure.
         accept: kinds of ``KINDS`` that are meant to be so: notes, not problems.
         progress: show bars.
@@ -61,7 +63,7 @@ def check(
         raise UsageError(f"there is no finding {unknown[0]!r}; expected one of: {', '.join(KINDS)}")
     if foreground not in FOREGROUNDS:
         raise UsageError(f"border policy {foreground!r}; expected one of: {', '.join(FOREGROUNDS)}")
-    files = survey(folder)
+    files = survey(DataConfig(str(folder), category=category))
     masks = [item.mask for item in files.items if item.mask]
     reading = Reading(files.layout, foreground, MaskReader(masks, MaskSettings(mask_threshold)))
     unlisted = [inspect_image(path) for path in files.unlisted]

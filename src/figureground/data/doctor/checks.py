@@ -36,6 +36,7 @@ TURNS_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 BORDER_COVERED, CENTRE_BARE = 0.6, 0.4  # shares from which, and below which, a mask seems inverted
 UNDIVIDED = "no split"
 RARE_CLASS = 0.05
+DARK = 32  # of 255: 12 bits in a file of 16 have at most 16
 SHORTEST_SIDE, LONGEST_RATIO, AREA_FACTOR = 32, 3, 16
 
 
@@ -76,7 +77,7 @@ def check_readable(examined: Examined) -> Found:
 def check_pairs(examined: Examined) -> Found:
     """Images and masks that lack each other, share a name, or are none in a split."""
     for item in examined.survey.items:
-        if item.image and not item.mask:
+        if item.image and not item.mask and not item.targets:
             yield "image_without_mask", Case((item.image,))
         elif item.mask and not item.image:
             yield "mask_without_image", Case((item.mask,))
@@ -84,7 +85,8 @@ def check_pairs(examined: Examined) -> Found:
             yield "missing", Case(detail=f"{item.name} ({item.split or UNDIVIDED})")
     there = {item.split for item in examined.survey.items}
     for split in SPLITS:
-        if split not in there and there != {None}:
+        taken_of_train = split == "valid" and {"train", "test"} <= there
+        if split not in there and there != {None} and not taken_of_train:
             yield "empty_split", Case(detail=split)
     for files in examined.survey.same_name:
         yield "same_name", Case(files)
@@ -106,13 +108,17 @@ def check_formats(examined: Examined) -> Found:
             yield "wrong_suffix", Case((facts.path,), f"is {facts.format}")
     for record in examined.records:
         if isinstance(record.image, ImageFacts) and record.image.mode != "RGB":
-            yield "image_mode", Case((record.image.path,), f"mode {record.image.mode}")
+            brightest = record.image.thumbnail.max()
+            if record.image.mode.startswith("I") and brightest < DARK:
+                yield "dark", Case((record.image.path,), f"at most {brightest} of 255 on a thumbnail")
+            else:
+                yield "image_mode", Case((record.image.path,), f"mode {record.image.mode}")
 
 
 def has_wrong_suffix(facts: ImageFacts | MaskFacts) -> bool:
     """Whether a file's name ends in another format's suffix."""
     found = ALIASES.get(facts.format, facts.format)
-    return Image.registered_extensions().get(facts.path.suffix.lower(), found) != found
+    return found != "" and Image.registered_extensions().get(facts.path.suffix.lower(), found) != found
 
 
 def check_sizes(examined: Examined) -> Found:
@@ -121,7 +127,7 @@ def check_sizes(examined: Examined) -> Found:
         kind = size_kind(image, mask)
         if kind:
             what = f"image {_size(image.size)}, mask {_size(mask.size)}, EXIF orientation {image.orientation}"
-            yield kind, Case((image.path, mask.path), what)
+            yield kind, Case(tuple(dict.fromkeys((image.path, mask.path))), what)
 
 
 def size_kind(image: ImageFacts, mask: MaskFacts) -> str | None:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from figureground.data.dataset import SPLITS, Split
 from figureground.data.doctor.checks import UNDIVIDED, Examined
 from figureground.data.doctor.findings import Case
-from figureground.data.doctor.inspection import ImageFacts, MaskFacts
-from figureground.data.doctor.masks import read_mask
+from figureground.data.doctor.inspection import ImageFacts, figure_of
+from figureground.data.doctor.survey import Item
 from figureground.images import read_image
 from figureground.metrics import counts, dice
 
@@ -46,12 +46,12 @@ def check_agreement(
 ) -> Iterator[tuple[str, Case]]:
     """Masks with a Dice far below the others of their split, from a model that is sure; the worst first."""
     pairs = [
-        (record.item.split, image, mask)
+        (record.item, image)
         for record, image, mask in examined.readable()
         if image.size == mask.size and mask.shape is not None and 0 < mask.shape.share < 1
     ]
     bar = tqdm(pairs, desc="predicting", unit="image", leave=False, disable=not progress)
-    verdicts = [_judge(split, image, mask, examined, predictors) for split, image, mask in bar]
+    verdicts = [_judge(item, image, examined, predictors) for item, image in bar]
     for verdict in sorted(outliers(verdicts), key=lambda verdict: verdict.dice):
         yield "disagreement", verdict.case
 
@@ -68,14 +68,13 @@ def outliers(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return found
 
 
-def _judge(
-    split: Split | None, image: ImageFacts, mask: MaskFacts, examined: Examined, predictors: Sequence[Predictor]
-) -> Verdict:
-    pixels, figure = read_image(image.path), read_mask(mask.path, examined.reading).figure
+def _judge(item: Item, image: ImageFacts, examined: Examined, predictors: Sequence[Predictor]) -> Verdict:
+    pixels, figure = read_image(item.picture or image.path), figure_of(item, examined.reading)
     assert figure is not None
     score, sure = min(_compare(predict(pixels), figure) for predict in predictors)
-    detail = f"{split or UNDIVIDED}, Dice {score:.3f}, the model is sure of {sure:.0%} of what differs"
-    return Verdict(Case((image.path, mask.path), detail), split, score, sure)
+    detail = f"{item.split or UNDIVIDED}, Dice {score:.3f}, the model is sure of {sure:.0%} of what differs"
+    files = tuple(path for path in (item.image, item.mask) if path)
+    return Verdict(Case(files, detail), item.split, score, sure)
 
 
 def _compare(probability: NDArray[np.float32], figure: NDArray[np.bool_]) -> tuple[float, float]:

@@ -65,6 +65,11 @@ KINDS: dict[str, Kind] = {
         "images that are not RGB", "note", "mend", "Palette, grey, alpha, CMYK or 16 bits: converted when read.",
         "Nothing has to be done; convert them for tools that expect RGB.",
     ),
+    "dark": Kind(
+        "nearly black images of 16 bits", "note", "keep",
+        "The file uses few of its bits, as microscopes do with 10 or 12: hardly anything remains in the 8 we train on.",
+        "Stretch them to 16 bits, or save 8.",
+    ),
     "unlisted": Kind(
         "images in no split", "note", "leave out", "No list or split folder holds them, so they are never used.",
         "Move or list them if they should be used.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from figureground.cores import READERS, usable_cores
+from figureground.data.dataset import FIGURE, FULL
 from figureground.data.doctor.masks import Coding, Reading, read_mask
 from figureground.data.doctor.survey import Item
 from figureground.errors import FiguregroundError
@@ -59,7 +61,9 @@ class MaskFacts:
     """What is known of a mask; the figures are None where its values do not tell what is figure."""
 
     path: Path
+    """Its file, or its image's where it is drawn from outlines."""
     format: str
+    """Empty where it is drawn."""
     size: tuple[int, int]
     coding: Coding
     values: str
@@ -93,7 +97,9 @@ def inspect(items: Sequence[Item], reading: Reading, progress: bool = False) -> 
     """Read every file of the items once."""
 
     def look(item: Item) -> Inspected:
-        image = inspect_image(item.image) if item.image else None
+        image = inspect_image(item.image, item.picture) if item.image else None
+        if item.targets and item.image:
+            return Inspected(item, image, _inspect_drawn(item, item.image))
         return Inspected(item, image, inspect_mask(item.mask, reading) if item.mask else None)
 
     with ThreadPoolExecutor(min(READERS, usable_cores())) as pool:
@@ -101,14 +107,14 @@ def inspect(items: Sequence[Item], reading: Reading, progress: bool = False) -> 
         return list(tqdm(looked, total=len(items), desc="reading", unit="image", leave=False, disable=not progress))
 
 
-def inspect_image(path: Path) -> ImageFacts | Unreadable:
-    """Decode an image, whatever state it is in."""
+def inspect_image(path: Path, picture: Path | bytes | None = None) -> ImageFacts | Unreadable:
+    """Decode an image, whatever state it is in; ``picture``: what to decode, if the file holds more than that."""
     try:
-        pixels = read_image(path)
+        pixels = read_image(picture or path)
     except FiguregroundError as error:
         return _unreadable(path, str(error))
     height, width = pixels.shape[:2]
-    with Image.open(path) as header:
+    with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else path) as header:
         orientation = _orientation(header)
         return ImageFacts(
             path=path,
@@ -143,6 +149,29 @@ def inspect_mask(path: Path, reading: Reading) -> MaskFacts | Unreadable:
         file_format = header.format or ""
     shape = None if mask.figure is None else measure_figure(mask.figure)
     return MaskFacts(path, file_format, mask.size, mask.coding, mask.values, shape)
+
+
+def _inspect_drawn(item: Item, image: Path) -> MaskFacts | Unreadable:
+    try:
+        figure = figure_of(item, Reading("folder"))
+    except FiguregroundError as error:
+        return Unreadable(image, "unreadable", str(error))
+    assert figure is not None
+    assert item.entry is not None
+    size = figure.shape[1], figure.shape[0]
+    return MaskFacts(image, "", size, "plain", f"of {item.entry.truth}", measure_figure(figure))
+
+
+def figure_of(item: Item, reading: Reading) -> NDArray[np.bool_] | None:
+    """The figure (H, W) of an item that has a truth, the best guess where a mask file is ambiguous.
+
+    Raises:
+        FiguregroundError: it cannot be read.
+    """
+    if item.targets:
+        return np.asarray(item.targets()[FIGURE] > FULL // 2)
+    assert item.mask is not None
+    return read_mask(item.mask, reading).figure
 
 
 def measure_figure(figure: NDArray[np.bool_]) -> FigureFacts:

@@ -22,12 +22,13 @@ from figureground.data.doctor.findings import Finding
 from figureground.data.doctor.inspection import ImageFacts, MaskFacts, find_pinholes, find_specks
 from figureground.data.doctor.masks import read_mask
 from figureground.data.doctor.report import Report
-from figureground.errors import CannotWriteError
+from figureground.errors import CannotWriteError, UsageError
 from figureground.files import UNSPEAKABLE, replacing
 from figureground.images import read_image, write_image
 
 LOG = "repairs.csv"
 UNUSABLE = {"unlisted", "stray", "not_trimap", "size_differs"}  # not copied, even where they are accepted
+DRAWN = {"coco", "labelme"}
 DUPLICATES = {"exact_duplicate", "exact_leak", "near_leak"}
 
 
@@ -49,7 +50,7 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
         FiguregroundError: as `require_repairable` says, or ``output`` cannot be written to.
     """
     examined = report.examined
-    require_repairable(output, examined.reading.foreground)
+    require_repairable(output, examined.reading.foreground, examined.survey.layout)
     left_out = files_left_out(report.findings, examined)
     inverted = files_of([finding for finding in report.findings if finding.severity == "problem"], "inverted")
     actions = [Action(report.relative(path), "left out", reason) for path, reason in left_out.items()]
@@ -62,12 +63,16 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
     return actions
 
 
-def require_repairable(output: Path, foreground: str) -> None:
+def require_repairable(output: Path, foreground: str, layout: str) -> None:
     """
     Raises:
-        FiguregroundError: ``output`` holds something, or the border is to be left out, which masks of 0 and 255 cannot
-            say.
+        FiguregroundError: ``output`` holds something, something is left out, which masks of 0 and 255 cannot say, or
+            data of that kind (a key of ``SOURCES``) have no mask files.
     """
+    if layout in DRAWN:
+        raise UsageError(
+            f"a repaired copy is of mask files, which data of the kind {layout} do not have; leave out --fix"
+        )
     if foreground == "ignore":
         raise CannotWriteError(
             "a repaired copy has masks of 0 and 255, which cannot leave the border out; "

@@ -15,7 +15,13 @@ from figureground.data.doctor.findings import Case, Finding
 from figureground.files import replacing
 
 WIDTH = 110
-LAYOUTS = {"folder": "images/ and masks/", "oxford-pet": "Oxford-IIIT Pet"}
+LAYOUTS = {
+    "folder": "images/ and masks/",
+    "oxford-pet": "Oxford-IIIT Pet",
+    "coco": "COCO",
+    "manifest": "table",
+    "labelme": "labelme",
+}
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,9 @@ class Report:
         return dict(Counter(item.split or UNDIVIDED for item in self.examined.survey.items))
 
     def relative(self, path: Path) -> str:
-        """A file's path below the dataset's folder."""
-        return path.relative_to(self.examined.survey.root).as_posix()
+        """A file's path below the dataset's folder; whole, if it lies elsewhere."""
+        root = self.examined.survey.root
+        return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
     def heading(self) -> str:
         """The dataset in a line."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from figureground.data.dataset import SPLITS, Split
-from figureground.data.sources import recognise
+from figureground.config import DataConfig
+from figureground.data.dataset import SPLITS, Entry, Split, Targets
+from figureground.data.sources import coco, find, labelme, manifest
 from figureground.data.sources.folder import files_by_stem, split_folders
 from figureground.data.sources.oxford_pet import image_files, split_names
-from figureground.errors import UsageError
 from figureground.files import files_below
 from figureground.image_files import IMAGE_SUFFIXES
 
@@ -24,6 +26,15 @@ class Item:
     """None where the folder is not divided: training then keeps near duplicates in one split."""
     image: Path | None
     mask: Path | None
+    """None also where ``targets`` draws it."""
+    entry: Entry | None = None
+    targets: Callable[[], Targets] | None = None
+    """Draws the truth of ``entry``, which no file holds as a picture."""
+
+    @property
+    def picture(self) -> Path | bytes | None:
+        """What functions that read images take."""
+        return self.entry.picture if self.entry and self.image else self.image
 
 
 @dataclass(frozen=True)
@@ -42,19 +53,17 @@ class Survey:
     """Files that are neither image nor mask."""
 
 
-def survey(folder: Path) -> Survey:
-    """Look through a folder of either layout.
+def survey(config: DataConfig) -> Survey:
+    """Look through data of any kind that lies in files.
 
     Raises:
-        FiguregroundError: no folder of a known layout, or one without the lists that its layout has.
+        FiguregroundError: of no kind that is known, or without the lists that its layout has, or a list is broken.
     """
-    layout, root = recognise(folder)
-    if layout not in SURVEYS:
-        raise UsageError(f"{folder} is of the kind {layout!r}; expected one of: {', '.join(SURVEYS)}")
-    return SURVEYS[layout](root)
+    layout, root = find(config)
+    return SURVEYS[layout](root, config)
 
 
-def _survey_pets(root: Path) -> Survey:
+def _survey_pets(root: Path, config: DataConfig) -> Survey:
     images = image_files(root)
     folder = root / "annotations" / "trimaps"
     trimaps = {path.stem: path for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")}
@@ -65,7 +74,7 @@ def _survey_pets(root: Path) -> Survey:
     return Survey("oxford-pet", root, tuple(items), (), unlisted, stray)
 
 
-def _survey_folder(root: Path) -> Survey:
+def _survey_folder(root: Path, config: DataConfig) -> Survey:
     folders = {split: split_folders(root, split) for split in SPLITS}
     own: list[tuple[Split | None, Path, Path]] = [(split, *both) for split, both in folders.items() if both]
     places = own or [(None, root / "images", root / "masks")]
@@ -82,6 +91,41 @@ def _survey_folder(root: Path) -> Survey:
     return Survey("folder", root, tuple(items), tuple(same_name), unlisted, stray)
 
 
+def _survey_coco(path: Path, config: DataConfig) -> Survey:
+    items = _drawn_items(coco.list_entries(path, config), coco.read_regions)
+    folder = coco.image_folder(path, [item.entry.truth.file_name for item in items if item.entry])
+    unlisted, _ = _rest([folder], items, ())
+    return Survey("coco", path.parent, tuple(items), (), unlisted, ())
+
+
+def _survey_labelme(root: Path, config: DataConfig) -> Survey:
+    items = _drawn_items(labelme.list_entries(root, config), labelme.read_drawing)
+    unlisted, stray = _rest([root], items, ())
+    return Survey(
+        "labelme", root, tuple(items), (), unlisted, tuple(path for path in stray if path.suffix.lower() != ".json")
+    )
+
+
+def _drawn_items(entries: Sequence[Entry], read: Callable[[Any], Targets]) -> list[Item]:
+    """Of entries whose truth is no picture."""
+    return [
+        Item(entry.name, entry.split, _if_there(entry.image), None, entry, partial(read, entry.truth))
+        for entry in entries
+    ]
+
+
+def _survey_manifest(path: Path, config: DataConfig) -> Survey:
+    items = [
+        Item(entry.name, entry.split, _if_there(entry.image), _if_there(entry.truth))
+        for entry in manifest.list_entries(path, config)
+    ]
+    return Survey("manifest", path.parent, tuple(items), (), (), ())
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
 def _rest(
     folders: list[Path], items: list[Item], same_name: list[tuple[Path, ...]] | tuple[()]
 ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -92,4 +136,10 @@ def _rest(
     return tuple(unlisted), tuple(path for path in rest if path not in set(unlisted))
 
 
-SURVEYS: dict[str, Callable[[Path], Survey]] = {"oxford-pet": _survey_pets, "folder": _survey_folder}
+SURVEYS: dict[str, Callable[[Path, DataConfig], Survey]] = {
+    "oxford-pet": _survey_pets,
+    "folder": _survey_folder,
+    "coco": _survey_coco,
+    "manifest": _survey_manifest,
+    "labelme": _survey_labelme,
+}

@@ -12,7 +12,7 @@ from figureground.data.sources import coco, folder, labelme, manifest, oxford_pe
 from figureground.data.sources.synthetic import open_synthetic
 from figureground.errors import BadDataError, UsageError
 
-__all__ = ["SOURCES", "Kind", "open_source", "recognise"]
+__all__ = ["SOURCES", "Kind", "find", "open_source", "recognise"]
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,23 @@ def open_source(config: DataConfig) -> Source:
     kind, _, settings = config.source.partition(":")
     if kind == "synthetic":
         return open_synthetic(settings)
+    found, root = find(config)
+    return SOURCES[found].open(root, config)
+
+
+def find(config: DataConfig) -> tuple[str, Path]:
+    """As ``recognise``, of a configuration whose settings this kind of source has.
+
+    Raises:
+        FiguregroundError: nothing that is known, or a setting of another kind.
+    """
     found, root = recognise(Path(config.source))
     if config.category and not SOURCES[found].has_categories:
         raise UsageError(
             f"category {', '.join(config.category)} was given, but {config.source} has none (its kind is {found}); "
             "leave it out. Which values of masks are figure, --figure-values says"
         )
-    return SOURCES[found].open(root, config)
+    return found, root
 
 
 def recognise(path: Path) -> tuple[str, Path]:
