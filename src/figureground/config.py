@@ -167,6 +167,10 @@ class TrainConfig:
     epochs: int = setting(10, "How often every training image is seen.", at_least=1, flags=("--epochs", "-e"))
     batch_size: int = setting(4, "Images for a step.", at_least=1, flags=("--batch-size", "-b"))
     learning_rate: float = setting(1e-4, "The highest, where a schedule varies it.", above=0)
+    encoder_rate: float = setting(
+        1.0, "Share of the learning rate for the encoder, where it has learned before.", above=0, at_most=1
+    )
+    freeze_epochs: int = setting(0, "Epochs at the start in which the encoder stands still.", at_least=0)
     optimizer: Literal["adam", "adamw"] = setting("adam", "How weights follow the gradient.")
     weight_decay: float = setting(0.0, "What adamw takes of the weights in each step.", at_least=0)
     schedule: Literal["constant", "one_cycle", "cosine"] = setting(

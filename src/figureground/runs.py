@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from figureground.config import TrainConfig, parse, read_settings
-from figureground.errors import BadBundleError, CannotWriteError
+from figureground.errors import BadBundleError, CannotWriteError, FiguregroundError
 from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 BUNDLE_IN_RUN = "model.safetensors"
@@ -30,6 +30,17 @@ def scores_file(split: str) -> str:
     return f"{split}.json"
 
 
+WRITTEN = (
+    CONFIG, BUNDLE_IN_RUN, CHECKPOINT, HISTORY_TABLE, HISTORY_PICTURE, PER_IMAGE, REPORT,
+    *(scores_file(split) for split in ("train", "valid", "test")),
+    f"{Path(REPORT).stem}/*.png",
+    "model.onnx", "model-float16.onnx", "model-int8.onnx",  # exports
+    "events.out.tfevents.*", "hparams.yaml",  # of TensorBoard
+    *(f".{Path(name).stem}-*{Path(name).suffix}" for name in (CONFIG, BUNDLE_IN_RUN, CHECKPOINT, HISTORY_TABLE)),
+)  # fmt: skip
+"""What is written into a run's folder, as patterns; the last are of processes that were killed."""
+
+
 def read_config(folder: Path) -> TrainConfig:
     """The settings of a run.
 
@@ -46,6 +57,41 @@ def free_folder(parent: Path, name: str) -> Path:
         number += 1
         folder = parent / f"{name}-{number}"
     return folder
+
+
+def refuse_foreign(folder: Path) -> None:
+    """A run's folder that shall be replaced holds nothing but what a run has written.
+
+    Raises:
+        CannotWriteError: it is none, or there is something else, which is named.
+    """
+    if not (folder / CONFIG).is_file():
+        raise CannotWriteError(f"{folder} is no run (it holds no {CONFIG}) and is not replaced; choose another --name")
+    try:
+        read_config(folder)
+    except FiguregroundError as error:
+        raise CannotWriteError(f"{folder} is no run and is not replaced; choose another --name ({error})") from None
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    foreign = sorted(set(files) - set(_written(folder)))
+    if foreign:
+        raise CannotWriteError(
+            f"{folder} holds {foreign[0].relative_to(folder)}, which no run has written, and is not replaced; move it "
+            f"away ({len(foreign)} in all), or choose another --name"
+        )
+
+
+def remove_run(folder: Path) -> None:
+    """What a run has written there, and nothing else."""
+    written = _written(folder)
+    for path in written:
+        path.unlink()
+    for above in {path.parent for path in written} - {folder}:
+        above.rmdir()
+
+
+def _written(folder: Path) -> list[Path]:
+    found = {path for pattern in WRITTEN for path in folder.glob(pattern)}
+    return sorted(path for path in found if path.is_symlink() or path.is_file())
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Which training images are changed into others, and how they become batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from figureground.config import TrainConfig, merge, parse
 from figureground.data import open_dataset
 from figureground.data.dataset import FIGURE, FULL, WEIGHT, Sample, targets_of
 from figureground.preprocessing import Preprocessing
-from figureground.training.loaders import Collate, TrainingImages
+from figureground.training.loaders import Collate, TrainingImages, loaders
 
 N = 40
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -97,3 +99,17 @@ def test_black_and_white_become_minus_one_and_one():
     image[0, 1] = 255
     batch = Collate(Preprocessing())([Sample("a", image, {FIGURE: image[..., 0]})])
     assert batch["image"].flatten().tolist() == [-1, 1] * 3
+
+
+def test_batches_do_not_depend_on_workers(strong):
+    data = open_dataset("synthetic:n=40,size=32", "train")
+    alone, _ = loaders(strong, data, data, on_gpu=False)
+    helped, _ = loaders(replace(strong, workers=1), data, data, on_gpu=False)
+    for epoch in range(2):
+        for loader in (alone, helped):
+            loader.sampler.set_epoch(epoch)
+        for batch, same in zip(alone, helped, strict=True):
+            assert set(batch) == set(same) == {"image", "figure"}
+            for name, tensor in batch.items():
+                assert torch.equal(tensor, same[name])
+            assert batch["image"].is_contiguous(memory_format=torch.channels_last)

@@ -54,7 +54,7 @@ class WithABorder:
 
 
 def test_a_teacher_that_is_no_model_is_named_before_any_image_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_file, "_open_datasets", lambda *_: pytest.fail("the data were read"))
+    monkeypatch.setattr(run_file, "open_datasets", lambda *_: pytest.fail("the data were read"))
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(FiguregroundError, match=r"^[^;]*empty\.onnx"):
         train(replace(TINY, teachers=(str(tmp_path / "empty.onnx"),)), tmp_path / "run")
@@ -103,7 +103,7 @@ def test_a_taught_run_differs_and_can_be_resumed(teacher, tmp_path):
     config = replace(TINY, data=data, epochs=1, teachers=(str(teacher),), copy_paste=0.3, negatives=0.2)
     taught = train(config, tmp_path / "taught")
     again = train(config, tmp_path / "again")
-    assert [row.train_loss for row in taught.rows] == [row.train_loss for row in again.rows]
+    assert [row["train_loss"] for row in taught.rows] == [row["train_loss"] for row in again.rows]
     first, second = read_tensors(plain.model), read_tensors(taught.model)
     assert not np.array_equal(first["head.weight"], second["head.weight"])
     assert len(resume(taught.folder).rows) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from figureground.training.run import Run, resume, train
+from figureground.training.fit import Run
+from figureground.training.run import resume, train
 
 __all__ = ["Run", "resume", "train"]

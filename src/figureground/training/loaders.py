@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 
 from figureground.config import DataConfig, TrainConfig
 from figureground.cores import usable_cores
@@ -24,6 +24,7 @@ from figureground.data.dataset import FIGURE, FULL, WEIGHT, Sample, as_shown, ta
 from figureground.data.negatives import negative
 from figureground.files import CACHE_FOLDER
 from figureground.preprocessing import Preprocessing
+from figureground.training.carrying import CarryingLoader
 
 Batch = dict[str, Tensor]
 """``image``: normalised (B, 3, H, W) float32 with channels last in memory. ``figure`` and, where something is left out,
@@ -120,16 +121,16 @@ class Shuffled(Sampler[tuple[int, int]]):
             yield self.epoch, int(index)
 
 
-class ResumableLoader(DataLoader[Sample]):
+class ResumableLoader(CarryingLoader):
     """A loader whose place within an epoch goes into a checkpoint (Lightning calls the two ``state_dict`` methods)."""
 
-    def __init__(self, images: TorchDataset[Sample], order: Shuffled, **settings: Any) -> None:
-        super().__init__(images, sampler=order, **settings)
+    def __init__(self, images: TorchDataset[Sample], order: Shuffled, collate: Collate, **settings: Any) -> None:
+        super().__init__(images, collate, sampler=order, **settings)
         self._order = order
         self._resume_at = 0
         self._done = 0
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator is enough for Lightning
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # as above it
         self._done, self._resume_at = self._resume_at, 0
         self._order.skip = self._done * (self.batch_size or 1)
         for batch in super().__iter__():
@@ -180,9 +181,9 @@ class Collate:
 
 
 def loaders(
-    config: TrainConfig, train: Dataset, valid: Dataset, on_gpu: bool
-) -> tuple[ResumableLoader, DataLoader[Sample]]:
-    """The two loaders of a training run."""
+    config: TrainConfig, train: Dataset, valid: Dataset, on_gpu: bool, *, drop_last: bool = False
+) -> tuple[ResumableLoader, CarryingLoader]:
+    """The two loaders of a training run; ``drop_last`` leaves out a last training batch that is smaller."""
     preprocessing = config.preprocessing
     default = min(MOST_WORKERS, usable_cores()) if on_gpu else 0
     workers = default if config.workers is None else config.workers
@@ -190,11 +191,10 @@ def loaders(
         "batch_size": config.batch_size,
         "num_workers": workers,
         "persistent_workers": workers > 0,  # started anew they would hold up every epoch
-        "collate_fn": Collate(preprocessing),
         "pin_memory": on_gpu,
     }
-    order = Shuffled(len(train), config.seed)
+    images, collate = TrainingImages(train, config, preprocessing), Collate(preprocessing)
     return (
-        ResumableLoader(TrainingImages(train, config, preprocessing), order, **settings),
-        DataLoader(ValidImages(valid, preprocessing), **settings),
+        ResumableLoader(images, Shuffled(len(train), config.seed), collate, drop_last=drop_last, **settings),
+        CarryingLoader(ValidImages(valid, preprocessing), collate, **settings),
     )

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import logging
+import math
+from typing import Any
 
 import lightning
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
 
 from figureground.config import TrainConfig
 from figureground.data.dataset import FIGURE, FULL, WEIGHT
-from figureground.errors import FiguregroundError
+from figureground.errors import UsageError
 from figureground.losses import LOSSES
-from figureground.metrics import counts, dice
+from figureground.metrics import counts
 from figureground.models import build
+from figureground.models.learning import parameter_groups
+from figureground.training.figures import dice_per_image, mean
+from figureground.training.history import is_silent
 from figureground.training.loaders import Batch
 
-
-class EpochScores(NamedTuple):
-    """Of one epoch."""
-
-    train_loss: float
-    valid_loss: float
-    valid_dice: float
+log = logging.getLogger(__name__)
 
 
 class SegmentationModule(lightning.LightningModule):
-    """A network with its loss, optimiser and schedule. Sums over an epoch are kept here, also across a resumption.
+    """A network with its loss, optimiser, schedule and figures.
 
     Args:
         config: all settings.
         steps: of the optimiser in the whole run. (Asking the trainer would set up its loaders before a checkpoint's
             place in them is restored.)
+
+    Raises:
+        UsageError: there is no such network, or it has no encoder that could be treated by itself.
     """
 
     def __init__(self, config: TrainConfig, steps: int) -> None:
@@ -42,53 +43,67 @@ class SegmentationModule(lightning.LightningModule):
         self.config = config
         self.steps = steps
         self.network = build(config.model).to(memory_format=torch.channels_last)
+        if (config.freeze_epochs or config.encoder_rate != 1) and not hasattr(self.network, "encoder"):
+            raise UsageError(f"model {config.model.name!r} has no encoder; leave out encoder_rate and freeze_epochs")
         self.loss = LOSSES[config.loss]
-        self.train_sum = 0.0
-        self.train_images = 0
-        self._valid_sum = 0.0
-        self._valid_dice: list[Any] = []
+        self.figures = nn.ModuleDict(
+            {
+                "train_loss": mean(),
+                "valid_loss": mean(),
+                "valid_dice": mean(),  # of the images at the network's size, threshold 0.5
+                "valid_figure": mean(),  # the share of the pixels that is found
+            }
+        )
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The loss of one batch.
-
-        Raises:
-            FiguregroundError: the loss is not a number any more.
-        """
+        """The loss of one batch."""
         loss = self._loss(self.network(batch["image"])["figure"], batch)
-        value = loss.item()
-        if not np.isfinite(value):
-            raise FiguregroundError(
-                f"the loss is {value} in epoch {self.current_epoch + 1}, batch {batch_index + 1}: training has "
-                f"diverged and stops. Lower --learning-rate (now {self.config.learning_rate:g}), set --clip 1, or "
-                "use --precision float32; the best model so far is kept"
-            )
-        self.train_sum += value * len(batch[FIGURE])
-        self.train_images += len(batch[FIGURE])
-        self.log("loss", value, prog_bar=True, logger=False)
+        self._add("train_loss", loss.detach(), len(batch["image"]))
+        self.log("loss", loss.detach(), prog_bar=True, logger=False)
         return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Add the loss and the per-image figures of one batch."""
+        logits = self.network(batch["image"])["figure"]
+        masks = logits[:, 0] > 0
+        kept = batch[WEIGHT] > 0 if WEIGHT in batch else None
+        self._add("valid_loss", self._loss(logits, batch), len(logits))
+        self._add("valid_dice", dice_per_image(*counts(masks, batch[FIGURE] > FULL // 2, kept)))
+        self._add("valid_figure", masks.double().mean((1, 2)))
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         weight = batch[WEIGHT].float() / FULL if WEIGHT in batch else None
         return self.loss(logits, batch[FIGURE].float() / FULL, weight)
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the last validation."""
-        self._valid_sum = 0.0
-        self._valid_dice = []
+    def _add(self, name: str, value: Tensor, weight: int = 1) -> None:
+        self.figures[name].update(value, weight)  # type: ignore[operator]
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Add the loss and the per-image Dice of one batch."""
-        logits = self.network(batch["image"])["figure"]
-        self._valid_sum += self._loss(logits, batch).item() * len(logits)
-        kept = batch[WEIGHT] > 0 if WEIGHT in batch else None
-        found = counts(logits[:, 0] > 0, batch[FIGURE] > FULL // 2, kept)
-        self._valid_dice.extend(dice(*(count.cpu().numpy() for count in found)))
+    def on_validation_epoch_end(self) -> None:
+        """Warn if nothing is learned when a third of the epochs is done."""
+        if self.current_epoch + 1 != math.ceil(self.config.epochs / 3):
+            return
+        found = {name: float(self.figures[name].compute()) for name in ("valid_dice", "valid_figure")}  # type: ignore[operator]
+        if is_silent(found) and self.trainer.is_global_zero:
+            log.warning(
+                "the masks of all valid images are %s after %d of %d epochs: nothing is learned yet. Look at the masks "
+                "with figureground data check, or try another --learning-rate (now %g), another --loss (now %s), or "
+                "weights to start from",
+                "full" if found["valid_figure"] else "empty",
+                self.current_epoch + 1,
+                self.config.epochs,
+                self.config.learning_rate,
+                self.config.loss,
+            )
 
-    def epoch_scores(self) -> EpochScores:
-        """Of the epoch that has just been validated."""
-        images = len(self._valid_dice)
-        train_loss = self.train_sum / max(self.train_images, 1)
-        return EpochScores(train_loss, self._valid_sum / images, float(np.mean(self._valid_dice)))
+    def on_train_start(self) -> None:
+        """Hold the encoder, also where a run goes on within an epoch."""
+        self.on_train_epoch_start()
+
+    def on_train_epoch_start(self) -> None:
+        """Hold the encoder still, with its batch norms, in the first epochs."""
+        if self.config.freeze_epochs:
+            moves = self.current_epoch >= self.config.freeze_epochs
+            self.network.get_submodule("encoder").requires_grad_(moves).train(moves)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -107,14 +122,9 @@ class SegmentationModule(lightning.LightningModule):
 
     def _optimizer(self) -> Optimizer:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.config.optimizer]
-        # Biases and batch norms are not decayed: it would pull them to zero without making the network simpler.
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        vectors = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": self.config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        optimizer: Optimizer = kind(groups, lr=self.config.learning_rate, fused=True)
+        rate = self.config.learning_rate
+        groups = parameter_groups(self.network, rate, self.config.encoder_rate, self.config.weight_decay)
+        optimizer: Optimizer = kind(groups, lr=rate, fused=True)
         return optimizer
 
     def _schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
@@ -123,16 +133,9 @@ class SegmentationModule(lightning.LightningModule):
             share = warmup if warmup > 0 else 0.3
             if share * steps == 1:  # torch would divide by the length of the rise, which is then 0
                 share = 1.5 / steps
-            return OneCycleLR(optimizer, self.config.learning_rate, total_steps=steps, pct_start=share)
+            highest = [group["lr"] for group in optimizer.param_groups]
+            return OneCycleLR(optimizer, highest, total_steps=steps, pct_start=share)
         rising = max(1, round(warmup * steps))
         rise = LinearLR(optimizer, start_factor=0.01, total_iters=rising)
         fall = CosineAnnealingLR(optimizer, T_max=max(1, steps - rising))
         return SequentialLR(optimizer, [rise, fall], milestones=[rising])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sums of an unfinished epoch."""
-        checkpoint["epoch_sums"] = (self.train_sum, self.train_images)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the sums of an unfinished epoch."""
-        self.train_sum, self.train_images = checkpoint["epoch_sums"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,13 @@ class Taught:
         self._share = share
         self._segmenter: Segmenter | None = None
         self._lock = Lock()  # the cache reads in threads; an engine uses all cores by itself
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made when a sample is first asked for: engines stay in their process."""
+        return {name: value for name, value in vars(self).items() if name not in ("_segmenter", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _segmenter=None, _lock=Lock())
 
     def __len__(self) -> int:
         return len(self._dataset)

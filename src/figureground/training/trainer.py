@@ -26,13 +26,16 @@ def make_trainer(
     epochs: int,
     steps: int = -1,
     logger: Logger | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
 ) -> lightning.Trainer:
     """A trainer that ends after ``epochs`` or ``steps`` (-1: no limit); files are the callbacks' work."""
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     with without_advice():
         return lightning.Trainer(
             accelerator="gpu" if on_gpu else "cpu",
-            devices=1,
+            devices=devices,
+            num_nodes=num_nodes,
             precision=precision(config, on_gpu),
             benchmark=on_gpu,  # cuDNN tries its kernels once for each size; there are few
             max_epochs=epochs,
