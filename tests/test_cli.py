@@ -109,7 +109,8 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
         (["train", "--data", "nowhere"], 1, "nowhere: no such folder"),
         (["train", "--precision", "half"], 2, "precision is 'half'; expected one of: auto, float32, bfloat16"),
         (["train", "--resume", "nowhere"], 1, "nowhere holds no config.yaml"),
-        (["train", "--resume", "nowhere", "--epochs", "3"], 2, "--resume goes on with the run's own config.yaml"),
+        (["train", "--resume", "nowhere", "--epochs", "3"], 1, "nowhere holds no config.yaml"),
+        (["train", "--resume", "nowhere", "--size", "64"], 2, "--resume goes on with the run's own config.yaml"),
         (["evaluate", "nowhere", "--data", "synthetic"], 1, "nowhere: no such model"),
         (["evaluate", "nowhere", "--data", "synthetic", "--split", "tests"], 2, "there is no split 'tests'"),
         (["predict", "nowhere", "none.jpg"], 1, "nowhere: no such model, photo or folder"),
@@ -170,6 +171,27 @@ def test_what_a_training_is_scored_on(in_process, pets, tmp_path, score, files):
     found = {path.name for path in (tmp_path / "runs" / "unet").iterdir()}
     assert found & {"test.json", "valid.json", "report.html"} == files
     assert all(name in out for name in files)
+
+
+def test_a_finished_run_is_trained_longer(in_process, tmp_path):
+    settings = [
+        "--data",
+        "synthetic:n=24,size=32",
+        "--size",
+        32,
+        "--model",
+        "unet",
+        "--base-width",
+        4,
+        "--cache",
+        "off",
+    ]
+    short = ["--recipe", "strong", "--epochs", 2, "--set", "phases=[]", "--score", "none", "--output", tmp_path]
+    assert in_process("train", *settings, *short)[0] == 0
+    status, _, errors = in_process("train", "--resume", tmp_path / "unet", "--epochs", 3, "--score", "none")
+    assert status == 0, errors
+    assert len((tmp_path / "unet" / "metrics.csv").read_text().splitlines()) == 1 + 3
+    assert "epochs: 3" in (tmp_path / "unet" / "config.yaml").read_text()
 
 
 def test_clear_cache(tmp_path):

@@ -33,7 +33,9 @@ def train(
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Of the run (default: the model's).")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue this run; no other options.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue this run, to --epochs if they are given; no other options.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run of that name.")] = False,
     score: Annotated[str, typer.Option(help="What the best model is scored on: test, valid, or none.")] = "test",
     config: Annotated[
@@ -65,9 +67,11 @@ def train(
 
         progress = sys.stderr.isatty()
         if resume is not None:
-            if changes or config or name or overwrite or recipe:
-                raise UsageError("--resume goes on with the run's own config.yaml; leave out the other settings")
-            _finish(resume_run(resume, progress=progress), score, progress)
+            if changes.keys() - {"epochs"} or config or name or overwrite or recipe:
+                raise UsageError(
+                    "--resume goes on with the run's own config.yaml, but for --epochs; leave out the others"
+                )
+            _finish(resume_run(resume, epochs=changes.get("epochs"), progress=progress), score, progress)
             return
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
