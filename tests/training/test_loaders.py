@@ -1,6 +1,8 @@
 """Which training images are changed into others, and how they become batches."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ import torch
 from figureground.config import TrainConfig, merge, parse
 from figureground.data import open_dataset
 from figureground.data.dataset import FIGURE, FULL, WEIGHT, Sample, targets_of
+from figureground.errors import FiguregroundError
 from figureground.preprocessing import Preprocessing
+from figureground.training import loaders as loaders_file
 from figureground.training.loaders import Collate, TrainingImages, loaders
 
 N = 40
@@ -113,3 +117,18 @@ def test_batches_do_not_depend_on_workers(strong):
             for name, tensor in batch.items():
                 assert torch.equal(tensor, same[name])
             assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("workers", "free", "refused"),  # five batches of 4 × 32 × 32 pixels of 14 bytes
+    [(2, 5 * 57_344, False), (2, 5 * 57_344 - 1, True), (0, 0, False)],
+)
+def test_workers_need_shared_memory_for_their_batches(tmp_path, monkeypatch, tiny, workers, free, refused):
+    monkeypatch.setattr(loaders_file, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    data = open_dataset("synthetic:n=40,size=32", "train")
+    if not refused:
+        loaders(replace(tiny, workers=workers), data, data, on_gpu=False)
+        return
+    with pytest.raises(FiguregroundError, match=r"has 0.3 MB free, and 2 worker processes need 0.3 MB.*--shm-size"):
+        loaders(replace(tiny, workers=workers), data, data, on_gpu=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from figureground.data.cache import cached
 from figureground.data.copy_paste import paste_figure
 from figureground.data.dataset import FIGURE, FULL, WEIGHT, Sample, as_shown, targets_of
 from figureground.data.negatives import negative
+from figureground.errors import FiguregroundError
 from figureground.files import CACHE_FOLDER
 from figureground.preprocessing import Preprocessing
 from figureground.training.carrying import CarryingLoader
@@ -29,6 +32,8 @@ from figureground.training.carrying import CarryingLoader
 Batch = dict[str, Tensor]
 """``image``: normalised (B, 3, H, W) float32 with channels last in memory. ``figure`` and, where something is left out,
 ``weight``: (B, H, W) uint8, 0 to 255 for 0 to 1."""
+BYTES_A_PIXEL = 3 * 4 + 2  # of channels in float32, and of figure and weight
+SHARED_MEMORY = Path("/dev/shm")
 MOST_WORKERS = 8
 CHOICES, PASTED = 1, 2  # streams of random numbers besides an image's own augmentation
 
@@ -180,6 +185,24 @@ class Collate:
         return torch.from_numpy(batch).view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
+def refuse_little_shared_memory(workers: int, batch: int) -> None:
+    """Where it does not hold what worker processes hand on, they wait for ever (in Docker it has 64 MB).
+
+    Args:
+        workers: how many.
+        batch: bytes of one; each worker has two under way, and the network has one.
+
+    Raises:
+        FiguregroundError: it is too small.
+    """
+    needed = (2 * workers + 1) * batch
+    if workers and SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
+        raise FiguregroundError(
+            f"{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and {workers} worker processes need {needed / 1e6:.1f} MB "
+            "there for their batches; use fewer --workers (0: none), a smaller --batch-size, or in Docker --shm-size 2g"
+        )
+
+
 def loaders(
     config: TrainConfig, train: Dataset, valid: Dataset, on_gpu: bool, *, drop_last: bool = False
 ) -> tuple[ResumableLoader, CarryingLoader]:
@@ -187,6 +210,7 @@ def loaders(
     preprocessing = config.preprocessing
     default = min(MOST_WORKERS, usable_cores()) if on_gpu else 0
     workers = default if config.workers is None else config.workers
+    refuse_little_shared_memory(workers, config.batch_size * math.prod(preprocessing.size) * BYTES_A_PIXEL)
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,
         "num_workers": workers,
