@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import segmentation_models_pytorch as smp
 import torch
 from bundles import exported
 from machine import print_table, write_results
@@ -72,8 +71,8 @@ CANDIDATES: dict[str, Callable[[], nn.Module]] = {
     "compact FPN, head at stride 4": lambda: CompactFPN(head_stride=4),
     "compact FPN, 2/3 of the width": lambda: CompactFPN((16, 32, 64, 104, 168), (88, 64, 40, 32, 24)),
     "compact FPN, depthwise separable": DepthwiseFPN,
-    "MobileNetV2, FPN (smp)": lambda: smp.FPN("mobilenet_v2", encoder_weights=None),
-    "MobileNetV2, U-Net (smp)": lambda: smp.Unet("mobilenet_v2", encoder_weights=None),
+    "MobileNetV2, FPN (smp)": lambda: create_model("fpn", encoder="mobilenetv2_100"),
+    "MobileNetV2, U-Net (smp)": lambda: create_model("unet", encoder="mobilenetv2_100"),
 }
 
 

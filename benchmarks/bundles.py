@@ -17,7 +17,7 @@ from figureground.config import DataConfig, ModelConfig
 from figureground.data import Dataset, open_dataset
 from figureground.export import Precision, export
 from figureground.images import write_image
-from figureground.models import create_model
+from figureground.models import build
 from figureground.prediction.photos.engines.torch_engine import as_tensors
 from figureground.preprocessing import Preprocessing
 from figureground.runs import BUNDLE_IN_RUN
@@ -47,7 +47,7 @@ def untrained_bundle(name: str, folder: Path) -> Path:
     """A bundle of random weights whose batch norm has seen images, so that activations have an ordinary range."""
     torch.manual_seed(0)
     settings = NETWORKS[name]
-    network = create_model(settings.name, settings.arguments).train()
+    network = build(settings).train()
     preprocessing = Preprocessing()
     samples = islice(iter_samples(open_dataset(DRAWN.source, "train")), 8)
     batch = preprocessing.normalise(np.stack([preprocessing.resize_image(image) for image, _ in samples]))
@@ -79,7 +79,7 @@ def plain_session(model: Path) -> Callable[[Image.Image], NDArray[np.bool_]]:
 def plain_network(bundle: Path) -> torch.nn.Module:
     """The network of a ``.safetensors`` bundle as it is built: float32, contiguous memory."""
     model = read_info(bundle).model
-    network = create_model(model.name, model.arguments)
+    network = build(model)
     network.load_state_dict(as_tensors(read_tensors(bundle)))
     return network.eval()
 

@@ -1,3 +1,5 @@
+import re
+
 from figureground.config import ModelConfig
 from figureground.models import MODELS, catalogue
 from figureground.models.encoder_decoder import DECODERS
@@ -20,14 +22,8 @@ def test_operations_counted_by_hand():
     assert (found.parameters, found.multiply_adds) == (31_043_521, expected)
 
 
-def test_everything_is_listed():
-    assert [row.model.name for row in catalogue.own_networks()] == list(MODELS)
-    rows = list(catalogue.decoders())
-    assert [row.model.name for row in rows] == [*DECODERS, "compact_fpn"]
-    assert all(row.parameters > 1e4 and row.multiply_adds > 1e8 for row in rows)
-
-
 def test_encoders_with_weights_at_hand(monkeypatch, tmp_path):
+    monkeypatch.setattr(catalogue, "measured", lambda model, weights: catalogue.Buildable(model, 0, 0, weights))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     (tmp_path / "models--timm--convnext_atto.d2_in1k").mkdir()
     (tmp_path / "models--timm--of-another-version.in1k").mkdir()
@@ -42,6 +38,7 @@ def test_encoders_with_weights_at_hand(monkeypatch, tmp_path):
 def test_the_command_lists_them(in_process):
     status, out, err = in_process("models", "--all")
     assert (status, err) == (0, "")
-    assert "pets: cats and dogs" in out
-    for line in ("resnet34_unet                   33.9 M", "segformer ", "efficientnet_lite0               3.2 M"):
-        assert line in out
+    names = [line.split()[0] for line in out.splitlines() if line.split()[2:3] == ["M"]]
+    assert names[: len(MODELS) + len(DECODERS) + 1] == [*MODELS, *DECODERS, "compact_fpn"]
+    assert re.search(r"\nresnet34_unet +33\.9 M +7\.37 G\n", out)
+    assert re.search(r"\nefficientnet_lite0 +3\.2 M +0\.82 G  below compact_fpn, installed\n", out)

@@ -58,9 +58,10 @@ def measured(model: ModelConfig, weights: str = "") -> Buildable:
     """A network with its size, without memory for it."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"), torch.no_grad():
         network = build(model).eval()
-        network(torch.zeros(1, 3, SIZE, SIZE))
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 3, SIZE, SIZE))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Buildable(model, parameters, counter.get_total_flops() // 2, weights)
 
