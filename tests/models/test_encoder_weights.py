@@ -55,13 +55,14 @@ def test_the_packages_weights_know_a_cat(name, offline):
     assert set(likeliest) & set(range(281, 286)), likeliest
 
 
-def test_the_encoder_of_a_network_gets_them(offline):
+def test_the_encoder_of_a_network_gets_them(offline, caplog):
     network = build(COMPACT)
     state = encoder_state(network.encoder, COMPACT, "imagenet")
     weights = published_weights("tf_efficientnet_lite0", "imagenet")
     network.encoder.load_state_dict(state)
     assert torch.equal(network.encoder.model.conv_stem.weight, weights["conv_stem.weight"])
     assert torch.equal(network.encoder.model.blocks[6][0].bn3.running_var, weights["blocks.6.0.bn3.running_var"])
+    assert caplog.text == ""  # timm names what features do not need
 
 
 def write(path, weights):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -126,13 +128,26 @@ def _through_timm(encoder: nn.Module, name: str, source: str) -> dict[str, Tenso
     given: dict[str, Any] = {} if weights is None else {"pretrained_cfg_overlay": {"state_dict": weights}}
     channels: Any = encoder.out_channels
     try:
-        donor = TimmUniversalEncoder(name, pretrained=True, depth=len(channels) - 1, **given)
+        with _quietly("timm"):  # which names the classifier's weights that features do not need
+            donor = TimmUniversalEncoder(name, pretrained=True, depth=len(channels) - 1, **given)
     except (OSError, RuntimeError, ValueError) as error:  # of a hub that cannot be reached, among others
         if weights is not None:
             raise
         raise MissingPackageError(_ways_out(name, error)) from error
     state: dict[str, Tensor] = donor.state_dict()
     return {key: state[key] for key in encoder.state_dict()}
+
+
+@contextmanager
+def _quietly(name: str) -> Iterator[None]:
+    """Keep a library's logger silent below errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _torchvision(architecture: str) -> dict[str, Tensor]:

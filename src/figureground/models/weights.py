@@ -90,7 +90,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         BadBundleError: missing, damaged, not a state dict, or more than one.
     """
     if not path.is_file():
-        raise BadBundleError(f"{path}: no such file; expected a state dict saved by training")
+        raise BadBundleError(f"{path}: no such file; expected a state dict, as torch.save writes it")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN_FILE as error:
