@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from figureground.bundle import METADATA_KEY, BundleInfo
 from figureground.config import plain
+from figureground.models.encoder_weights import quietly
 
 INPUT, OUTPUT = "images", "figure"
 OPSET = 18
@@ -42,18 +40,6 @@ def to_onnx(network: torch.nn.Module, size: tuple[int, int], path: Path) -> None
     model = program.model_proto
     _strip(model)
     onnx.save(model, path)
-
-
-@contextmanager
-def quietly(name: str) -> Iterator[None]:
-    """Keep a library's logger silent below errors."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from figureground.export.onnx import INPUT, quietly
+from figureground.export.onnx import INPUT
+from figureground.models.encoder_weights import quietly
 from figureground.prediction.photos.engines.private import privately
 
 with privately():

@@ -128,7 +128,7 @@ def _through_timm(encoder: nn.Module, name: str, source: str) -> dict[str, Tenso
     given: dict[str, Any] = {} if weights is None else {"pretrained_cfg_overlay": {"state_dict": weights}}
     channels: Any = encoder.out_channels
     try:
-        with _quietly("timm"):  # which names the classifier's weights that features do not need
+        with quietly("timm"):  # which names the classifier's weights that features do not need
             donor = TimmUniversalEncoder(name, pretrained=True, depth=len(channels) - 1, **given)
     except (OSError, RuntimeError, ValueError) as error:  # of a hub that cannot be reached, among others
         if weights is not None:
@@ -139,7 +139,7 @@ def _through_timm(encoder: nn.Module, name: str, source: str) -> dict[str, Tenso
 
 
 @contextmanager
-def _quietly(name: str) -> Iterator[None]:
+def quietly(name: str) -> Iterator[None]:
     """Keep a library's logger silent below errors."""
     logger = logging.getLogger(name)
     level = logger.level
