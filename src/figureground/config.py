@@ -32,7 +32,7 @@ class DataConfig:
 
     source: str = setting(
         "synthetic",
-        "A folder (its layout is recognised), or synthetic[:n=...,size=...,seed=...].",
+        "A folder, a COCO file or a table (what it is is recognised), or synthetic[:n=...,size=...,seed=...].",
         flags=("--data",),
     )
     foreground: Foreground = setting(
@@ -40,7 +40,9 @@ class DataConfig:
     )
     mask_threshold: int | None = setting(None, "Masks with more than two values: this value and above is figure.")
     figure_values: tuple[str, ...] = setting(
-        (), "Masks of several classes: these values, or colours such as #ff0000, are figure, all else background."
+        (),
+        "Masks of several classes: these values (3,4), or colours such as #ff0000, are figure, all else background.",
+        flags=("--figure-value",),
     )
     category: tuple[str, ...] = setting(
         (), "COCO and labelme: what is of these categories is figure, all else background; none: of any."
@@ -164,7 +166,18 @@ class TrainConfig:
     model: ModelConfig = ModelConfig()
     preprocessing: Preprocessing = Preprocessing()
     initial_weights: InitialWeights = InitialWeights()
-    epochs: int = setting(10, "How often every training image is seen.", at_least=1, flags=("--epochs", "-e"))
+    minutes: float | None = setting(
+        None, "What the training may take, start and test included; epochs follow from it.", above=0
+    )
+    epochs: int = setting(
+        10,
+        "How often every training image is seen; with epoch_images, how many epochs.",
+        at_least=1,
+        flags=("--epochs", "-e"),
+    )
+    epoch_images: int | None = setting(
+        None, "Images, or crops of them, that an epoch shows; none: every image once.", at_least=1
+    )
     batch_size: int = setting(4, "Images for a step.", at_least=1, flags=("--batch-size", "-b"))
     learning_rate: float = setting(1e-4, "The highest, where a schedule varies it.", above=0)
     encoder_rate: float = setting(
@@ -192,6 +205,12 @@ class TrainConfig:
         at_most=1,
     )
     augmentation: Literal["none", "report", "strong", "heavy"] = setting("report", "How images are varied.")
+    upright: bool = setting(
+        True, "Up and down matter; otherwise images are also turned by quarters.", flags=("--upright/--turned",)
+    )
+    figure_crops: float = setting(
+        0.0, "Of crops: the share that lies around a pixel of the figure, the rest anywhere.", at_least=0, at_most=1
+    )
     copy_paste: float = setting(
         0.0, "Share of the training images onto which the figure of another one is pasted.", at_least=0, at_most=1
     )
@@ -233,7 +252,8 @@ class TrainConfig:
     def size_at(self, epoch: int) -> tuple[int, int]:
         """Height and width of the training images in ``epoch`` (from 0)."""
         for phase in self.phases:
-            if epoch < round(phase.until * self.epochs):
+            end = round(phase.until * self.epochs)
+            if epoch < (end if phase.until == 1 else min(end, self.epochs - 1)):  # the last one has the full size
                 return (phase.size, phase.size)
         return self.preprocessing.size
 

@@ -46,7 +46,7 @@ class Points(torch.utils.data.Dataset):
         return len(X)
 
     def __getitem__(self, key):
-        return X[key[1]]
+        return X[key[2]]
 
 
 def fitted(folder, config, checkpoint=None):

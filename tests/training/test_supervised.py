@@ -15,7 +15,7 @@ from figureground.errors import UsageError
 from figureground.metrics import dice
 from figureground.training import resume, train
 from figureground.training.callbacks import moving_average
-from figureground.training.figures import dice_per_image
+from figureground.training.figures import ImageDice
 from figureground.training.loaders import loaders
 from figureground.training.run import figure_share
 from figureground.training.supervised import SegmentationModule
@@ -69,10 +69,19 @@ def test_the_moving_average_by_hand():
 
 
 def test_the_dice_of_an_epoch_is_that_of_the_metrics():
+    """Of images that are shown in several windows, which need not come together."""
     counts = np.random.default_rng(0).integers(0, 3, (3, 50))
-    counts[:, :2] = 0  # of images without a figure
-    found = dice_per_image(*(torch.from_numpy(count) for count in counts))
-    np.testing.assert_array_equal(found.numpy(), dice(*counts))
+    numbers = np.random.default_rng(1).integers(0, 7, 50)
+    counts[:, numbers == 2] = 0  # of an image without a figure
+    metric = ImageDice()
+    for start in (0, 20, 41):
+        stop = {0: 20, 20: 41, 41: 50}[start]
+        metric.update(torch.from_numpy(numbers[start:stop]), *torch.from_numpy(counts[:, start:stop]))
+    by_image = [dice(*counts[:, numbers == number].sum(1)) for number in range(7)]
+    assert float(metric.compute()) == pytest.approx(np.mean(by_image), abs=1e-12)
+    metric.reset()
+    metric.update(torch.tensor([5]), *torch.tensor([[1], [1], [0]]))
+    assert float(metric.compute()) == pytest.approx(2 / 3)
 
 
 def encoder_of(run):

@@ -129,10 +129,25 @@ AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Transforms]] = {
 
 
 class Augmentation:
-    """One of ``AUGMENTATIONS`` for training images of ``size`` (height, width)."""
+    """One of ``AUGMENTATIONS`` for training images of ``size`` (height, width).
 
-    def __init__(self, name: str, size: tuple[int, int]) -> None:
-        self._compose = albumentations.Compose(AUGMENTATIONS[name](size))
+    Args:
+        name: of it.
+        size: height and width that come out.
+        upright: up and down matter; otherwise images are also turned by quarters.
+        whole: images are whole photos; crops have that size already, and are not cropped once more.
+    """
+
+    def __init__(self, name: str, size: tuple[int, int], upright: bool = True, whole: bool = True) -> None:
+        transforms = list(AUGMENTATIONS[name](size))
+        if not whole:
+            spare = (albumentations.RandomResizedCrop, albumentations.Resize)
+            transforms = [each for each in transforms if not isinstance(each, spare)]
+        if not upright:
+            transforms.insert(0, albumentations.VerticalFlip(p=0.5))
+            if size[0] == size[1]:
+                transforms.insert(0, albumentations.RandomRotate90(p=0.5))
+        self._compose = albumentations.Compose(transforms)
 
     def __call__(
         self, image: NDArray[np.uint8], targets: Targets, seed: Sequence[int]

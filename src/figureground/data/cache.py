@@ -90,6 +90,26 @@ class CachedDataset:
         return self._entry.name
 
 
+class Uncached:
+    """The samples of a dataset as the cache would hold them, decoded and resized anew each time."""
+
+    def __init__(self, source: Dataset, preprocessing: Preprocessing) -> None:
+        self.name, self.kind, self.foreground = source.name, source.kind, source.foreground
+        self.split: Split = source.split
+        self.names, self.metadata = source.names, source.metadata
+        self._source, self._preprocessing = source, preprocessing
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return as_cached(self._preprocessing, self._source[index])
+
+    def fingerprint(self) -> str:
+        """Of the source."""
+        return self._source.fingerprint()
+
+
 class Record(NamedTuple):
     """Where a sample lies in the pixels of an entry: its image, then its targets."""
 
@@ -128,7 +148,8 @@ def cached(
     Raises:
         FiguregroundError: samples that cannot be read; the first of them are named.
     """
-    need = len(dataset) * math.prod(preprocessing.size) * 4
+    whole = preprocessing.resize != "crops"  # whose sizes are known when they have been read
+    need = len(dataset) * math.prod(preprocessing.size) * 4 if whole else 0
     try:
         entry = folder / _key(dataset, preprocessing)
         folder.mkdir(parents=True, exist_ok=True)

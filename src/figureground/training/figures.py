@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.utilities import dim_zero_cat
 
 
 def mean() -> MeanMetric:
@@ -18,7 +19,27 @@ def mean() -> MeanMetric:
     return metric
 
 
-def dice_per_image(tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
-    """As ``metrics.dice`` has it, where the counts are: 1 where prediction and truth are both empty."""
-    total = 2 * tp + fp + fn
-    return torch.where(total == 0, 1.0, 2 * tp.double() / total.clamp(min=1))
+class ImageDice(Metric):
+    """The mean over images of their Dice, each from all windows that showed it; 1 where masks and truth are empty."""
+
+    full_state_update = False
+    numbers: list[Tensor]
+    pixels: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("numbers", [], dist_reduce_fx="cat")
+        self.add_state("pixels", [], dist_reduce_fx="cat")
+
+    def update(self, numbers: Tensor, tp: Tensor, fp: Tensor, fn: Tensor) -> None:
+        """Add windows (N,): which image each is of, and its pixels."""
+        self.numbers.append(numbers)
+        self.pixels.append(torch.stack([tp, fp, fn], dim=1))
+
+    def compute(self) -> Tensor:
+        """The mean, in float64."""
+        images, place = torch.unique(dim_zero_cat(self.numbers), return_inverse=True)
+        pixels = dim_zero_cat(self.pixels)
+        tp, fp, fn = pixels.new_zeros(len(images), 3).index_add_(0, place, pixels).T
+        total = 2 * tp + fp + fn
+        return torch.where(total == 0, 1.0, 2 * tp.double() / total.clamp(min=1)).mean()

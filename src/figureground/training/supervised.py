@@ -19,7 +19,7 @@ from figureground.losses import LOSSES
 from figureground.metrics import counts
 from figureground.models import build
 from figureground.models.learning import parameter_groups
-from figureground.training.figures import dice_per_image, mean
+from figureground.training.figures import ImageDice, mean
 from figureground.training.history import is_silent
 from figureground.training.loaders import Batch
 
@@ -50,7 +50,7 @@ class SegmentationModule(lightning.LightningModule):
             {
                 "train_loss": mean(),
                 "valid_loss": mean(),
-                "valid_dice": mean(),  # of the images at the network's size, threshold 0.5
+                "valid_dice": ImageDice(),  # at the size at which the network sees the images, threshold 0.5
                 "valid_figure": mean(),  # the share of the pixels that is found
             }
         )
@@ -68,7 +68,8 @@ class SegmentationModule(lightning.LightningModule):
         masks = logits[:, 0] > 0
         kept = batch[WEIGHT] > 0 if WEIGHT in batch else None
         self._add("valid_loss", self._loss(logits, batch), len(logits))
-        self._add("valid_dice", dice_per_image(*counts(masks, batch[FIGURE] > FULL // 2, kept)))
+        found = counts(masks, batch[FIGURE] > FULL // 2, kept)
+        self.figures["valid_dice"].update(batch["number"], *found)  # type: ignore[operator]
         self._add("valid_figure", masks.double().mean((1, 2)))
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
