@@ -18,6 +18,7 @@ ALLOWED = {
     "drawing": {"files"},
     "pages": {"files", "version"},
     "cores": set(),
+    "precision": set(),
     "files": {"errors"},
     "image_files": {"errors"},
     "images": {"errors", "files", "image_files", "png"},
@@ -38,8 +39,9 @@ ALLOWED = {
     "export": {"prediction", "evaluation", "data", "metrics", "models", "preprocessing", "bundle", "runs", "config"}
     | LEAVES,
     "training": {"data", "models", "losses", "metrics", "bundle", "runs", "config", "preprocessing", "prediction"}
-    | {"drawing"}
+    | {"drawing", "precision"}
     | LEAVES,
+    "plan": {"data", "config", "models", "settings", "precision"} | LEAVES,
 }
 TOP = {"__init__", "__main__", "cli", "demo", "lab_report"}  # may import everything
 TORCH_FREE = {

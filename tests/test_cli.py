@@ -212,11 +212,8 @@ def test_the_demonstration_replaces_nothing(in_process, tmp_path, monkeypatch):
 
 
 def test_demo(tmp_path, monkeypatch):
-    monkeypatch.setattr("figureground.demo.SETTINGS", {
-        "data": {"source": "synthetic:n=60,size=32", "cache": "off"},
-        "model": {"name": "unet", "arguments": {"base_width": 4}},
-        "preprocessing": {"size": [32, 32]}, "epochs": 1, "phases": [],
-    })  # fmt: skip
+    monkeypatch.setattr("figureground.demo.DRAWN", "synthetic:n=60,size=64")
+    monkeypatch.setattr("figureground.demo.MINUTES", 0.7)
     from figureground.demo import cut_out_example, train_small
 
     lines = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,8 @@ from figureground.pretrained import DEFAULT, EXAMPLE
 if TYPE_CHECKING:
     from figureground.evaluation import Example
 
-SETTINGS: dict[str, Any] = {
-    "data": {"source": "synthetic:n=800,size=96", "cache": "off"},
-    "model": {"name": "unet", "arguments": {"base_width": 16}},
-    "preprocessing": {"size": [96, 96]},
-    "epochs": 7,
-    "augmentation": "report",
-    "learning_rate": 3e-3,
-    "phases": [],
-}
+DRAWN = "synthetic:n=500,size=128"
+MINUTES = 1.7
 SHOWN = 4
 GAP = 12  # pixels between pictures
 
@@ -67,20 +60,21 @@ def train_small(output: Path, progress: bool, say: Callable[[str], object]) -> N
         progress: show progress bars.
         say: receives the lines for the user.
     """
-    from figureground.config import TrainConfig, merge, parse, read_settings
     from figureground.evaluation import draw_examples, score_run
+    from figureground.plan import planned
     from figureground.training import train
 
-    config = parse(TrainConfig, merge(read_settings("strong"), SETTINGS))
-    height, width = config.preprocessing.size
-    say(f"figureground: training a small U-Net on drawn figures ({height}×{width} pixels, {config.epochs} epochs)")
-    run = train(config, output / "run", progress=progress)
+    started = time.monotonic()
+    say(f"figureground train --data {DRAWN} --minutes {MINUTES:g}")
+    plan = planned({"data": {"source": DRAWN, "cache": str(output / "cache")}, "minutes": MINUTES})
+    say("\n".join(plan.lines()))
+    run = train(plan.config(), output / "run", progress=progress, started=started)
     if run.interrupted:
         raise KeyboardInterrupt
     evaluation = score_run(run.folder, progress=progress)
     say(evaluation.summary())
     picture = output / "prediction.png"
-    draw_examples(_spread(run.folder, config.data.source, evaluation.dice_per_image), picture)
+    draw_examples(_spread(run.folder, DRAWN, evaluation.dice_per_image), picture)
     say(
         f"\nlook at   {picture}: photo, predicted mask and true mask of four test images, from the worst to the best\n"
         f"          {run.folder / 'history.png'}: the curves of the training\n"

@@ -18,6 +18,7 @@ from figureground.cli import (  # noqa: F401
     evaluate,
     export,
     models,
+    plan,
     predict,
     settings,
     train,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,19 +18,18 @@ from figureground.settings import put
 if TYPE_CHECKING:
     from figureground.training import Run
 
-DEFAULT_RECIPE = "report"
 SHOWN = ("data.source", "model.name", "model.encoder", "epochs", "minutes", "preprocessing.size")
 """Of the settings, those that ``--help`` shows."""
 
 
 @app.command()
 @computes
-@takes_settings(TrainConfig, shown=SHOWN)
+@takes_settings(TrainConfig, shown=SHOWN, default="the plan's or the recipe's")
 def train(
     changes: dict[str, Any],
     recipe: Annotated[
         str | None,
-        typer.Option(help="report (the lab report's, default), strong (ours), pets, pets_finish, or a YAML file."),
+        typer.Option(help="Instead of a plan: report (the lab report's), strong, pets, pets_finish, or a YAML file."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Of the run (default: the model's).")] = None,
@@ -50,15 +50,19 @@ def train(
 ) -> None:
     """Train a network; keep the best by valid Dice and score it on test.
 
-    While you still choose between trainings, --score valid leaves test alone. Ctrl-C saves: --resume RUN continues. The
-    run's folder holds model.safetensors, metrics.csv, history.png, config.yaml and test.json.
+    What is not set is planned from the data (see: figureground plan), for ten minutes with start and test. While you
+    still choose between trainings, --score valid leaves test alone. Ctrl-C saves: --resume RUN continues. The run's
+    folder holds model.safetensors, metrics.csv, history.png, config.yaml and test.json.
     """
     if score not in ("test", "valid", "none"):
         raise UsageError(f"--score {score!r}; expected test, valid or none")
+    if {"epochs", "minutes"} <= changes.keys():
+        raise UsageError("--epochs and --minutes both say how long; leave out one of them")
     if base_width is not None:
         put(changes, "model.arguments.base_width", base_width)
     if pretrained:
         put(changes, "initial_weights.encoder", "imagenet")
+    started = time.monotonic()
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.runs import free_folder
@@ -75,23 +79,47 @@ def train(
             return
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
-        train_config = _train_config(str(config or recipe or DEFAULT_RECIPE), changes)
+        base = config or recipe
+        train_config = _train_config(str(base), changes) if base else _planned(changes)
         if score == "test":
             open_dataset(train_config.data, "test")  # before hours are spent
         folder = output / name if name else free_folder(output, train_config.model.name)
-        _finish(train_run(train_config, folder, overwrite=overwrite, progress=progress), score, progress)
+        run = train_run(train_config, folder, overwrite=overwrite, progress=progress, started=started)
+        _finish(run, score, progress)
+
+
+def _planned(changes: dict[str, Any]) -> TrainConfig:
+    """What the data ask for, which is said, and over it what the user has set."""
+    from figureground.config import merge
+    from figureground.plan import planned
+
+    plan = planned(merge(of_start({}, changes), changes))
+    typer.echo("\n".join(plan.lines()))
+    with options():
+        return plan.config()
 
 
 def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
-    """A recipe or file with the flags laid over it; what it does not say of network and preprocessing, the starting
-    weights do: also the arguments of a network that is theirs and named without any.
+    """A recipe or file with the options laid over it; what it does not say, the starting weights do."""
+    from figureground.config import merge, parse
+    from figureground.runs import run_settings
+
+    settings = run_settings(base)
+    parse(TrainConfig, settings, base)
+    if "epochs" in changes:
+        settings["minutes"] = None
+    with options():
+        return parse(TrainConfig, merge(of_start(settings, changes), changes), base)
+
+
+def of_start(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with network and preprocessing of the weights that are started from, where they do not say them: also
+    the arguments of a network that is theirs and named without any.
     """
     from figureground.bundle import read_info
-    from figureground.config import merge, parse, plain, read_settings
+    from figureground.config import merge, plain
     from figureground.runs import trainable_bundle
 
-    settings = read_settings(base)
-    parse(TrainConfig, settings, base)
     start = merge(settings, changes).get("initial_weights", {}).get("network")
     if start:
         info = read_info(trainable_bundle(start))
@@ -100,8 +128,7 @@ def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
         if name == info.model.name and not own.get("arguments"):
             settings["model"] = plain(info.model)
         settings.setdefault("preprocessing", plain(info.preprocessing))
-    with options():
-        return parse(TrainConfig, merge(settings, changes), base)
+    return settings
 
 
 def _finish(run: Run, score: str, progress: bool) -> None:
@@ -125,7 +152,7 @@ def _finish(run: Run, score: str, progress: bool) -> None:
 def demo(
     output: Annotated[Path, typer.Option(help="New folder for what it makes.")] = Path("demo"),
 ) -> None:
-    """Cut out a cat with the model in the box, then train a small U-Net on drawn data; takes two to three minutes."""
+    """Cut out a cat with the model in the box, then train on drawn figures, as planned; takes two to three minutes."""
     from figureground.demo import cut_out_example, train_small
     from figureground.runs import free_folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from figureground.bundle import BundleInfo, DataSummary, read_info, write_bundle
 from figureground.config import TrainConfig, to_yaml
 from figureground.data import Dataset, open_dataset
+from figureground.data.cache import CachedDataset
 from figureground.errors import BadBundleError, CannotWriteError, UsageError
 from figureground.files import replacing
 from figureground.models.learning import start_head
@@ -28,6 +30,7 @@ from figureground.runs import (
     refuse_foreign,
     remove_run,
 )
+from figureground.training.budget import within_minutes
 from figureground.training.fit import Batches, Run, fit
 from figureground.training.history import Monitored, Row
 from figureground.training.initial_weights import (
@@ -48,7 +51,7 @@ from figureground.training.resumption import (
 )
 from figureground.training.supervised import SegmentationModule
 from figureground.training.teachers import Taught
-from figureground.training.trainer import uses_gpu
+from figureground.training.trainer import keep_freed_memory, uses_gpu
 from figureground.version import __version__
 
 MONITORED = Monitored("valid_dice", "max")
@@ -59,7 +62,9 @@ Datasets = tuple[Dataset, Dataset]
 """Train and valid."""
 
 
-def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progress: bool = False) -> Run:
+def train(
+    config: TrainConfig, folder: Path, *, overwrite: bool = False, progress: bool = False, started: float | None = None
+) -> Run:
     """Train a network and leave a run in ``folder``.
 
     Args:
@@ -67,11 +72,14 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
         folder: of the run; it must not exist, or be empty, unless ``overwrite`` is given.
         overwrite: replace a run that is there.
         progress: show progress bars.
+        started: when ``config.minutes`` began, by ``time.monotonic``; none: now.
 
     Raises:
         FiguregroundError: the data cannot be read, the folder is taken, what shall be replaced is no run, the loss
             diverges, the disk is full.
     """
+    started = time.monotonic() if started is None else started
+    keep_freed_memory()
     folder, config = followed(folder), _settled(config)
     _refuse_taken(folder, overwrite)
     if any(bundle_path(teacher).resolve().parent == folder.resolve() for teacher in config.teachers):
@@ -80,6 +88,8 @@ def train(config: TrainConfig, folder: Path, *, overwrite: bool = False, progres
     refuse_other_weights(config)
     with claimed(folder):
         datasets = open_datasets(config, progress)
+        if config.minutes is not None:
+            config = within_minutes(config, datasets, started, uses_gpu(config))
         module, batches = _prepared(config, datasets)
         load_initial_weights(module.network, config)
         if config.initial_weights.network is None:
@@ -144,11 +154,13 @@ def open_datasets(config: TrainConfig, progress: bool) -> Datasets:
     """
     preprocessing = config.preprocessing
     train_data, valid_data = (open_dataset(config.data, split) for split in ("train", "valid"))  # before one is decoded
-    train_data = kept(train_data, config.data, preprocessing, progress)
+    # What is cached of crops is scaled, which teachers and the second cache would do once more.
+    if not (config.teachers and preprocessing.resize == "crops"):
+        train_data = kept(train_data, config.data, preprocessing, progress)
     if config.teachers:
         taught = Taught(train_data, config.teachers, config.teacher_share)
         train_data = kept(taught, config.data, preprocessing, progress)
-        if train_data is taught:
+        if not isinstance(train_data, CachedDataset):
             raise UsageError(
                 f"what teachers see is kept in the cache (now {config.data.cache!r}); give --cache a folder with "
                 f"{4 * len(taught) * math.prod(preprocessing.size) / 1e9:.1f} GB to spare"
@@ -194,7 +206,7 @@ def _prepared(config: TrainConfig, datasets: Datasets) -> tuple[SegmentationModu
     Raises:
         FiguregroundError: there is no such network, or all batches are of one image, which is too few.
     """
-    drop_last = leaves_out_last(config, len(datasets[0]))
+    drop_last = leaves_out_last(config, config.epoch_images or len(datasets[0]))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, uses_gpu(config), drop_last=drop_last)
     return SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate)), batches
@@ -243,10 +255,11 @@ def _describe(config: TrainConfig, datasets: Datasets, row: Row) -> BundleInfo:
     """The metadata of the bundle of an epoch."""
     train_data, valid_data = datasets
     splits = {"train": len(train_data), "valid": len(valid_data)}
+    reading = replace(config.data, source="", cache="auto")
     return BundleInfo(
         model=config.model,
         preprocessing=config.preprocessing,
-        data=DataSummary(train_data.name, splits, train_data.foreground),
+        data=DataSummary(train_data.name, splits, config.data.foreground, reading),
         scores={"valid": {"n": len(valid_data), "epoch": row["epoch"], "dice": {"mean": row[MONITORED.name]}}},
         figureground=__version__,
     )
