@@ -35,7 +35,7 @@ from figureground.evaluation import evaluate
 from figureground.models import MODELS, create_model
 from figureground.models.compact_fpn import CompactFPN
 from figureground.prediction import load
-from figureground.training import loaders as datamodule
+from figureground.training import loaders as batches_of
 from figureground.training.callbacks import averaging
 from figureground.training.loaders import loaders
 from figureground.training.supervised import SegmentationModule
@@ -89,7 +89,7 @@ def settings_of(given: argparse.Namespace, name: str) -> TrainConfig:
 
 def fitted(config: TrainConfig, seconds: float) -> tuple[SegmentationModule, dict[str, Any]]:
     """A network that was trained for ``seconds``, and what they were enough for."""
-    dataset = datamodule.kept(open_dataset(config.data, "train"), config.data, config.preprocessing, progress=False)
+    dataset = batches_of.kept(open_dataset(config.data, "train"), config.data, config.preprocessing, progress=False)
     batches = loaders(config, dataset, dataset, on_gpu=False)[0]
 
     def train(steps: int) -> tuple[SegmentationModule, float]:
