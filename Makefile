@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/figureground demo
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: .venv/installed
 	$(BIN)/ruff check .

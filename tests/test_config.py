@@ -18,6 +18,7 @@ from figureground.config import (
     to_yaml,
 )
 from figureground.errors import FiguregroundError
+from figureground.runs import read_config
 
 UNUSUAL = TrainConfig(
     data=DataConfig("photos", "ignore", 128, cache="off"),
@@ -241,3 +242,19 @@ def test_size_at_follows_the_phases(epoch, size):
 
 def test_size_at_without_phases():
     assert [TrainConfig().size_at(epoch) for epoch in (0, 9)] == [(256, 256), (256, 256)]
+
+
+def test_a_run_from_before_shares_keeps_its_division(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "data: {source: mine, foreground: ignore, mask_threshold: null, cache: auto}\n"
+    )
+    assert read_config(tmp_path).data == DataConfig("mine", "ignore", split="names")
+    (tmp_path / "config.yaml").write_text(to_yaml(TrainConfig()))
+    assert read_config(tmp_path).data.split == "shares"
+
+
+@pytest.mark.parametrize(("epochs", "sizes"), [(1, [256]), (2, [128, 256]), (3, [128, 192, 256])])
+def test_the_last_epoch_has_the_full_size(epochs, sizes):
+    config = TrainConfig(epochs=epochs, phases=(Phase(0.4, 128), Phase(0.75, 192)))
+    assert [config.size_at(epoch)[0] for epoch in range(epochs)] == sizes
+    assert TrainConfig(epochs=2, phases=(Phase(1.0, 64),)).size_at(1) == (64, 64)

@@ -3,10 +3,9 @@ import re
 from pathlib import Path
 
 import pytest
-from torch.utils.data import DataLoader
 
 from figureground import errors
-from figureground.errors import FiguregroundError, TooLargeError, UsageError, unwrapped
+from figureground.errors import FiguregroundError
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, FiguregroundError)]
 
@@ -51,25 +50,3 @@ class Broken:
         if index == 2:
             raise self.error from self.cause
         return index
-
-
-@pytest.mark.parametrize("cls", [FiguregroundError, UsageError, TooLargeError])
-@pytest.mark.parametrize("cause", [None, OSError(5, "read: error")])
-@pytest.mark.parametrize("message", ["mask 'a.png' has values: {0, 7}", "FiguregroundError: 3 of 4\nlines"])
-def test_of_a_worker_process_only_the_message_is_left(cls, cause, message):
-    with pytest.raises(cls) as caught:
-        list(DataLoader(Broken(cls(message), cause), num_workers=1))
-    assert "Traceback" in str(caught.value)  # as torch hands it on
-    found = unwrapped(caught.value)
-    assert (type(found), str(found)) == (cls, message)
-
-
-def test_an_error_behind_another_is_found():
-    error = RuntimeError("a worker died")
-    error.__cause__ = UsageError("no")
-    found = unwrapped(error)
-    assert (type(found), str(found)) == (UsageError, "no")
-
-
-def test_other_errors_are_nobodys():
-    assert unwrapped(RuntimeError("a bug")) is None

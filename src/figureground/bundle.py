@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.config import (
+    DataConfig,
+    Foreground,
     ModelConfig,
     OperatingPoint,
     PostProcessingConfig,
@@ -42,8 +44,10 @@ class DataSummary:
     name: str = ""
     splits: dict[str, int] = field(default_factory=dict)
     """Images in each split."""
-    foreground: str = "foreground"
+    foreground: Foreground = "foreground"
     """What the border of a trimap counted as."""
+    reading: DataConfig = DataConfig(source="", split="names")
+    """How masks were read and images divided; where they lay is not said. Files without it were divided by names."""
 
 
 @dataclass(frozen=True)

@@ -69,20 +69,6 @@ class DivergedError(FiguregroundError):
     code = "diverged"
 
 
-def unwrapped(error: BaseException) -> FiguregroundError | None:
-    """The error for the user in what a worker process or another library made of it, or None if there is none.
-
-    torch hands on an error of a worker process as one of its class whose message is the whole traceback; others raise
-    their own with it as the cause.
-    """
-    while not isinstance(error, FiguregroundError):
-        if error.__cause__ is None:
-            return None
-        error = error.__cause__
-    cls = type(error)
-    return cls(str(error).rpartition(f"\n{cls.__module__}.{cls.__qualname__}: ")[2].strip())
-
-
 BROKEN_FILE = (
     pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError
 )  # fmt: skip

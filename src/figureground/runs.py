@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from figureground.config import TrainConfig, parse, read_settings
 from figureground.errors import BadBundleError, CannotWriteError, FiguregroundError
@@ -47,7 +48,22 @@ def read_config(folder: Path) -> TrainConfig:
     Raises:
         FiguregroundError: its ``config.yaml`` is missing, or damaged.
     """
-    return parse(TrainConfig, read_settings(folder / CONFIG), str(folder / CONFIG))
+    return parse(TrainConfig, run_settings(folder / CONFIG), str(folder / CONFIG))
+
+
+def run_settings(source: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file, or in the recipe of that name.
+
+    A run's from before folders were divided by shares keeps its division: its test images stay its own.
+
+    Raises:
+        FiguregroundError: there is no such file or recipe, or it is damaged.
+    """
+    settings = read_settings(source)
+    data = settings.get("data")
+    if isinstance(data, dict) and "cache" in data:  # all settings are there, as in a run's
+        data.setdefault("split", "names")
+    return settings
 
 
 def free_folder(parent: Path, name: str) -> Path:

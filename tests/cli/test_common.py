@@ -12,11 +12,14 @@ MINE = DataConfig("mine", "ignore", 128, cache="off")
 
 @pytest.fixture
 def models(tmp_path):
-    """Folders of runs, ``a`` and ``b`` with the same data, ``c`` with another border; and a bundle of ``c`` alone."""
+    """Folders of runs, ``a`` and ``b`` with the same data, ``c`` with another border; a bundle of
+    ``c`` alone, of a version that did not say more, and one, ``d``, that tells all of its data."""
     for name, data in (("a", MINE), ("b", MINE), ("c", DataConfig("mine", "background", 128, cache="elsewhere"))):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(to_yaml(TrainConfig(data=data)))
     write_bundle(tmp_path / "c.safetensors", {}, BundleInfo(data=DataSummary("mine", {}, "background")))
+    told = DataSummary("mine", {}, "ignore", DataConfig("", "ignore", 128, group="^p"))
+    write_bundle(tmp_path / "d.safetensors", {}, BundleInfo(data=told))
     return tmp_path
 
 
@@ -28,7 +31,8 @@ def models(tmp_path):
         (["a"], {"source": "other"}, DataConfig("other", "ignore", 128, cache="off")),
         (["a"], {"foreground": "foreground", "mask_threshold": None}, DataConfig("mine", cache="off")),
         (["a", "c"], {"foreground": "foreground"}, DataConfig("mine", "foreground", 128, cache="off")),
-        (["c.safetensors"], {"source": "other"}, DataConfig("other", "background")),
+        (["c.safetensors"], {"source": "other"}, DataConfig("other", "background", split="names")),
+        (["d.safetensors"], {"source": "other"}, DataConfig("other", "ignore", 128, group="^p")),
         (["nowhere"], {"source": "other"}, DataConfig("other")),
     ],
 )

@@ -17,11 +17,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of
 from figureground.cli import main
 from figureground.prediction.photos.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-logits = OnnxRuntimeEngine.logits
+run = OnnxRuntimeEngine.run
 def slowly(engine, batch):
     time.sleep(0.03)
-    return logits(engine, batch)
-OnnxRuntimeEngine.logits = slowly
+    return run(engine, batch)
+OnnxRuntimeEngine.run = slowly
 main()
 """
 COUNT = 48  # six batches: with three, all may be under way when the first file is seen

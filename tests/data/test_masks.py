@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from figureground.config import DataConfig
 from figureground.data.masks import LOOKED_AT, MaskReader, MaskSettings
 from figureground.errors import FiguregroundError, UsageError
 
@@ -270,3 +271,8 @@ def test_the_value_that_is_left_out_is_an_index_in_a_palette_file(tmp_path):
     assert labels(MaskReader([path], MaskSettings(ignore_value=255))(path)).tolist() == [[0, 1, 255]]
     settings = MaskSettings(ignore_value=255, figure_values=("1",))
     assert labels(MaskReader([path], settings)(path)).tolist() == [[0, 1, 255]]
+
+
+def test_values_are_given_one_by_one_or_with_commas():
+    given = [DataConfig(figure_values=values) for values in (("3", "4"), ("3,4",), ("3, 4",))]
+    assert {MaskSettings.of(config).figure_values for config in given} == {("3", "4")}

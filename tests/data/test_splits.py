@@ -199,7 +199,7 @@ def test_a_folder_is_divided_by_exact_shares(folder, caplog):
     said = [record.getMessage() for record in caplog.records]
     assert said == [
         f"{folder.root.name}: 20 images, divided into 16 train, 2 valid, 2 test; with fewer than 30 images the test "
-        "score depends on the division: repeat with other folds"
+        "score depends on the division: cross-validate"
     ]
 
 
@@ -544,3 +544,16 @@ def test_train_is_not_looked_at_for_test(tmp_path, divisions):
     assert not divisions.exists()
     assert len(open_dataset(str(root), "valid")) == 1
     assert divisions.exists()
+
+
+@pytest.mark.parametrize("group", ["folder", "^[^/]+"])
+def test_groups_stay_together_where_names_divide(tmp_path, group):
+    for patient in range(30):
+        for kind in ("images", "masks"):
+            (tmp_path / kind / f"p{patient}").mkdir(parents=True)
+            for number in range(3):
+                pixels = np.full((4, 4), 255 * (number % 2), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / kind / f"p{patient}" / f"{number}.png")
+    config = DataConfig(str(tmp_path), group=group, split="names")
+    patients = [{name.partition("/")[0] for name in open_dataset(config, split).names} for split in SPLITS]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 30

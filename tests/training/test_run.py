@@ -120,6 +120,7 @@ def test_silence_is_said_once_after_a_third_of_the_epochs(tmp_path, trained, tin
     tensors = read_tensors(first.model) | {"head.bias": np.full(1, bias, np.float32)}
     write_bundle(tmp_path / "silent.safetensors", tensors, read_info(first.model))
     weights = InitialWeights(str(tmp_path / "silent.safetensors"))
+    caplog.clear()
     with caplog.at_level(logging.WARNING, "figureground"):
         run = train(replace(tiny, epochs=4, learning_rate=1e-12, initial_weights=weights), tmp_path / "a")
     said = [message for message in caplog.messages if message.startswith("the masks of all valid images are")]

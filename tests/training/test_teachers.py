@@ -132,3 +132,12 @@ def test_what_is_cached_of_a_taught_dataset_can_be_sent_to_a_worker_process(teac
     dataset = Taught(open_dataset("synthetic:n=10,size=32", "train"), [str(teacher)], 0.4)
     kept = cached(dataset, Preprocessing((32, 32)), tmp_path)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(kept))[0].image, kept[0].image)
+
+
+def test_crops_are_scaled_once(teacher, tmp_path):
+    data = DataConfig("synthetic:n=20,size=80", cache=str(tmp_path))
+    config = replace(
+        TINY, data=data, preprocessing=Preprocessing((32, 32), "crops", scale=0.5), teachers=(str(teacher),)
+    )
+    for dataset in run_file.open_datasets(config, progress=False):
+        assert dataset[0].image.shape == (40, 40, 3)

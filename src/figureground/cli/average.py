@@ -37,8 +37,8 @@ def average(
 
         models = [str(followed(model)) for model in models]  # ``latest`` is the new run in the end
         require_alike(models)  # before the data are looked at, which may not be the user's mistake
-        run = next((Path(model) for model in models if (Path(model) / CONFIG).is_file()), Path(models[0]))
-        source = data_of([run], changes)
+        runs = [model for model in models if (Path(model) / CONFIG).is_file()]
+        source = data_of(runs or models[:1], changes)
         open_dataset(source, "test")  # before minutes are spent
         folder = output / name if name else free_folder(output, "average")
         progress = sys.stderr.isatty()

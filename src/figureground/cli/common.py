@@ -153,13 +153,17 @@ def data_of(models: Sequence[str | Path], changes: Mapping[str, Any]) -> DataCon
 
 def _own_data(model: Path, named: bool) -> DataConfig:
     """What a run says of its data, or how a bundle had its masks read; ``named``: where they are is said elsewhere."""
+    from dataclasses import replace
+
     from figureground.bundle import read_info
-    from figureground.config import FOREGROUNDS, DataConfig
+    from figureground.config import DataConfig
     from figureground.runs import CONFIG, bundle_path, is_model, read_config
 
     if (model / CONFIG).is_file():
         return read_config(model).data
     if not named:
         raise UsageError(f"{model} does not say which data it was trained on; name a folder with --data")
-    foreground = read_info(bundle_path(model)).data.foreground if is_model(str(model)) else None
-    return DataConfig(foreground=next((each for each in FOREGROUNDS if each == foreground), "foreground"))
+    if not is_model(str(model)):
+        return DataConfig()  # what is no model is named when it is opened
+    known = read_info(bundle_path(model)).data
+    return replace(known.reading, foreground=known.foreground)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import BadDataError, FiguregroundError
+from figureground.files import UNSPEAKABLE
 from figureground.images import read_image
 from figureground.preprocessing import Preprocessing
 
@@ -35,7 +36,7 @@ def say(line: str) -> None:
     """Tell the user of a dataset once, not again for each split that is opened."""
     if line not in _said:
         _said.add(line)
-        log.info(line)
+        log.info(os.fsencode(line).decode("utf-8", UNSPEAKABLE))  # names need not be valid UTF-8
 
 
 def targets_of(mask: NDArray[np.bool_], kept: NDArray[np.bool_] | None = None) -> dict[str, NDArray[np.uint8]]:

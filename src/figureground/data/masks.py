@@ -50,7 +50,8 @@ class MaskSettings:
     @classmethod
     def of(cls, config: DataConfig) -> MaskSettings:
         """From the settings of data."""
-        return cls(config.mask_threshold, config.figure_values, config.ignore_value)
+        values = tuple(value.strip() for given in config.figure_values for value in given.split(","))
+        return cls(config.mask_threshold, values, config.ignore_value)
 
     @property
     def colours(self) -> bool:

@@ -32,7 +32,7 @@ SHARES = (0.8, 0.1, 0.1)
 """Of train, valid and test."""
 VALID_OF_TRAIN = (8 / 9, 1 / 9)
 """Of train and valid, where the source has train and test alone."""
-PROPOSE_FOLDS = 30
+FEW = 30
 """Images below which one division says little."""
 THUMBNAIL = 32
 VERSION = 1  # of the stored divisions: raise it when the rules change
@@ -85,10 +85,12 @@ def _divide_anew(
     if config.split == "shares":
         folder = None if config.cache == "off" else Path(config.cache) if config.cache != "auto" else CACHE_FOLDER
         splits = _stored(source, entries, shares, folder)
-    elif len(shares) == len(SHARES):
-        splits = {entry.name: split_by_name(entry.name) for entry in entries}
     else:
-        splits = {entry.name: "valid" if _hash(entry.name) % 9 == 8 else "train" for entry in entries}
+        keys = {entry.name: entry.name if entry.group is None else entry.group for entry in entries}
+        if len(shares) == len(SHARES):
+            splits = {name: split_by_name(key) for name, key in keys.items()}
+        else:
+            splits = {name: "valid" if _hash(key) % 9 == 8 else "train" for name, key in keys.items()}
     return {split: [entry for entry in entries if splits[entry.name] == split] for split in SPLITS}
 
 
@@ -242,10 +244,8 @@ def _say(name: str, splits: tuple[tuple[str, Split], ...], duplicates: int) -> N
         line = f"{name} has no valid: {counts['valid']} of the {len(splits)} images of train are taken for it"
     if duplicates:
         line += f"; {duplicates} near duplicates are kept on one side"
-    if len(splits) < PROPOSE_FOLDS:
-        line += (
-            f"; with fewer than {PROPOSE_FOLDS} images the test score depends on the division: repeat with other folds"
-        )
+    if len(splits) < FEW:
+        line += f"; with fewer than {FEW} images the test score depends on the division: cross-validate"
     say(line)
 
 

@@ -187,8 +187,8 @@ def compare(
     Raises:
         FiguregroundError: fewer than two models, one that is given twice, other images, or an unknown metric.
     """
-    first = evaluations[0]
     require_comparable([evaluation.model for evaluation in evaluations], metric)
+    first = evaluations[0]
     native = native or any(evaluation.size != first.size for evaluation in evaluations)
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from figureground.bundle import BundleInfo, write_bundle
+from figureground.bundle import BundleInfo, DataSummary, write_bundle
 from figureground.cli import app
 from figureground.config import DataConfig, ModelConfig, OperatingPoint, PreprocessingConfig, TrainConfig, to_yaml
 from figureground.data import Sample, open_dataset
@@ -257,7 +257,8 @@ def bundle(tmp_path):
     (folder / "metrics.csv").write_text(METRICS_CSV)
     weights = create_model("unet", {"base_width": 4}).state_dict()
     tensors = {name: value.numpy() for name, value in weights.items()}
-    write_bundle(folder / "model.safetensors", tensors, BundleInfo(settings.model, settings.preprocessing))
+    told = DataSummary(reading=DataConfig(""))
+    write_bundle(folder / "model.safetensors", tensors, BundleInfo(settings.model, settings.preprocessing, data=told))
     return folder
 
 

@@ -69,7 +69,7 @@ def find(config: DataConfig) -> tuple[str, Path]:
     if config.category and not SOURCES[found].has_categories:
         raise UsageError(
             f"category {', '.join(config.category)} was given, but {config.source} has none (its kind is {found}); "
-            "leave it out. Which values of masks are figure, --figure-values says"
+            "leave it out. Which values of masks are figure, --figure-value says"
         )
     return found, root
 

@@ -98,7 +98,11 @@ def _figures(evaluation: Evaluation) -> dict[str, object]:
         "e": evaluation,
         "n": len(dice),
         "sizes": {evaluation.scored_at: scores}
-        | ({"at the photos' own size": evaluation.native} if evaluation.native else {}),
+        | (
+            {}
+            if evaluation.native is None or evaluation.seen_at_own_size
+            else {"at the photos' own size": evaluation.native}
+        ),
         "metrics": METRICS,
         "interval_method": INTERVAL_METHOD,
         "tenth": tenth,

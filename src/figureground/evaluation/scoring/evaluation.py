@@ -82,6 +82,11 @@ class Evaluation:
     """Where ``scores`` compares prediction and truth, in words (``Preprocessing.scored_at``)."""
 
     @property
+    def seen_at_own_size(self) -> bool:
+        """Whether the network saw all photos at their own size, so that ``native`` says the same."""
+        return self.native is not None and np.array_equal(self.scores.rows, self.native.rows, equal_nan=True)
+
+    @property
     def counts(self) -> NDArray[np.int64]:
         """(N, 3): true positive, false positive and false negative pixels of each image."""
         return np.stack([self.scores.column(name) for name in ("tp", "fp", "fn")], axis=1).astype(np.int64)
@@ -146,7 +151,7 @@ class Evaluation:
 
     def _table(self) -> Iterator[str]:
         sizes = {self.scored_at: self.scores}
-        if self.native:
+        if self.native and not self.seen_at_own_size:
             sizes["at the photos' own size"] = self.native
         if self.fitted:
             sizes[f"fitted, threshold {self.fitted.settings['threshold']:.3f}"] = self.fitted.scores

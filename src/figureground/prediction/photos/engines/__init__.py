@@ -94,7 +94,7 @@ def output_names(
 ) -> list[str]:
     """The names of a network's outputs, once its shapes are those of its metadata, which somebody may have edited.
 
-    An output that is alone is ``figure``, whatever the file calls it: version 0.1 called it ``logits``.
+    An output that is alone is ``figure``, whatever the file calls it: files of bundle format 1 call it ``logits``.
 
     Args:
         bundle: the file, for the message.
