@@ -18,7 +18,7 @@ from figureground.settings import put
 if TYPE_CHECKING:
     from figureground.training import Run
 
-SHOWN = ("data.source", "model.name", "model.encoder", "epochs", "minutes", "preprocessing.size")
+SHOWN = ("data.source", "minutes", "model.name", "model.encoder", "epochs")
 """Of the settings, those that ``--help`` shows."""
 
 
