@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from figureground.data import Dataset, Sample
 MOST = 200
 """Images that are looked at, evenly spaced; a median hardly changes with more."""
 READERS = 2
-UPRIGHT = 0.3
+UPRIGHT = 0.2
 """A difference of upper and lower halves, in standard deviations over the images, from which up and down matter."""
+BEYOND_CHANCE = 2.0
+"""Standard errors that it must have as well."""
 
 
 @dataclass(frozen=True)
@@ -129,5 +132,8 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _differs(values: Sequence[float]) -> bool:
-    """Whether a difference has the same sign in most images."""
-    return len(values) > 1 and abs(float(np.mean(values))) > UPRIGHT * float(np.std(values))
+    """Whether a difference has one sign, clearly and beyond chance."""
+    if len(values) < 2:
+        return False
+    least = max(UPRIGHT, BEYOND_CHANCE / math.sqrt(len(values)))
+    return abs(float(np.mean(values))) > least * float(np.std(values))
