@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args
 from figureground.errors import BadSettingsError
 from figureground.files import read_text
 from figureground.preprocessing import Preprocessing
-from figureground.settings import REQUIRED, check, merge, parse, plain, require, setting
+from figureground.settings import REQUIRED, check, flat, merge, parse, plain, require, setting
 
-__all__ = ["merge", "parse", "plain", "require"]  # which come with the settings
+__all__ = ["flat", "merge", "parse", "plain", "require"]  # which come with the settings
 Foreground = Literal["foreground", "background", "ignore"]
 PreprocessingConfig = Preprocessing
 """Its name among the settings: how photos are seen and what is set of it are one thing."""

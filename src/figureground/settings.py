@@ -227,6 +227,15 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
     settings[name] = value
 
 
+def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name; the arguments of a model stay together."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        nested = isinstance(value, Mapping) and name != "arguments"
+        found |= flat(value, f"{above}{name}.") if nested else {above + name: value}
+    return found
+
+
 def parse(cls: type[T], given: Any, where: str = "") -> T:
     """A ``cls`` (a dataclass of settings) from nested dicts and lists, as YAML and JSON give them.
 

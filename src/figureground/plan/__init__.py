@@ -11,7 +11,7 @@ from figureground.data import open_dataset
 from figureground.plan.fingerprint import Fingerprint, fingerprint
 from figureground.plan.machine import Machine, this_machine
 from figureground.plan.rules import ENCODER, RULES, Choice
-from figureground.settings import put
+from figureground.settings import flat, put
 
 __all__ = ["Fingerprint", "Machine", "Plan", "fingerprint", "make_plan", "planned"]
 MINUTES = 10.0
@@ -66,7 +66,7 @@ def make_plan(found: Fingerprint, machine: Machine, given: Mapping[str, Any]) ->
         machine: what there is to compute with.
         given: nested settings that the user has set: no rule changes them.
     """
-    by_hand = dict(_flat(given))
+    by_hand = flat(given)
     settled = dict(by_hand)
     choices = []
     for rule in RULES:
@@ -82,15 +82,3 @@ def make_plan(found: Fingerprint, machine: Machine, given: Mapping[str, Any]) ->
     for path, value in (chosen_by_rules | by_hand).items():
         put(settings, path, value)
     return Plan(found, machine, tuple(choices), settings)
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    """Nested settings by dotted name; the arguments of a model stay together."""
-    found: list[tuple[str, Any]] = []
-    for name, value in settings.items():
-        path = above + name
-        if isinstance(value, Mapping) and name != "arguments":
-            found += _flat(value, f"{path}.")
-        else:
-            found.append((path, value))
-    return found

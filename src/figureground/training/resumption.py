@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from figureground.config import TrainConfig, parse, plain
+from figureground.config import TrainConfig, flat, parse, plain
 from figureground.data import Dataset
 from figureground.errors import BROKEN_FILE, BadBundleError, BadDataError, BadSettingsError, UsageError
 from figureground.models.weights import Shapes, misfit, shapes_of
@@ -76,7 +76,7 @@ def refuse_other_settings(folder: Path, saved: Saved, config: TrainConfig) -> No
         BadSettingsError: one has changed that decides what was trained, or how.
     """
     facts = saved.facts
-    before, now = _flat(plain(parse(TrainConfig, facts["settings"], CHECKPOINT))), _flat(plain(config))
+    before, now = flat(plain(parse(TrainConfig, facts["settings"], CHECKPOINT))), flat(plain(config))
     changed = {name: f"{name} {before.get(name)}, now {now.get(name)}" for name in now if before.get(name) != now[name]}
     fixed = [change for name, change in changed.items() if name not in FREE]
     if fixed:
@@ -95,15 +95,6 @@ def refuse_other_settings(folder: Path, saved: Saved, config: TrainConfig) -> No
             "schedule and image sizes are laid anew over all %d epochs, from the step on that was reached",
             config.epochs,
         )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        nested = isinstance(value, Mapping) and name != "arguments"
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return flat
 
 
 def refuse_other_data(folder: Path, saved: Saved, datasets: Sequence[Dataset]) -> None:
