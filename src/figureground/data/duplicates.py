@@ -11,12 +11,20 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 LOWEST = 8  # frequencies of each axis
 MOST_BITS = 10  # of 63 that may differ
 LEAST_CORRELATION = 0.9
 PAIRS = 8192  # whose thumbnails are compared at once: 64 MB; of a film nearly all pairs are
 CHUNK = 1024  # images that are compared with all others at once: 30 MB for 7,349
+THUMBNAIL = 32  # pixels on each side
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What ``near_pairs`` looks at of an image (H, W, 3): its luminance, (32, 32)."""
+    grey = Image.fromarray(pixels).convert("L")
+    return np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
 def near_pairs(thumbnails: NDArray[np.uint8]) -> list[tuple[int, int]]:

@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from figureground.config import DataConfig
 from figureground.cores import READERS, usable_cores
 from figureground.data.dataset import FIGURE, FULL, SPLITS, Entry, Source, Split, fingerprint, list_briefly, say
-from figureground.data.duplicates import join, near_pairs
+from figureground.data.duplicates import THUMBNAIL, join, near_pairs, thumbnail
 from figureground.errors import BadDataError, FiguregroundError
 from figureground.files import CACHE_FOLDER, replacing
 from figureground.images import read_reduced
@@ -34,7 +33,6 @@ VALID_OF_TRAIN = (8 / 9, 1 / 9)
 """Of train and valid, where the source has train and test alone."""
 FEW = 30
 """Images below which one division says little."""
-THUMBNAIL = 32
 VERSION = 1  # of the stored divisions: raise it when the rules change
 log = logging.getLogger(__name__)
 
@@ -164,9 +162,8 @@ def _stored(source: Source, entries: Sequence[Entry], shares: Sequence[float], f
     key = fingerprint(source, entries, f"{VERSION} {[entry.group for entry in entries]} {len(shares)}")
     path = folder / "splits" / f"{key[:24]}.json" if folder else None
     names = {entry.name for entry in entries}
-    with suppress(
-        OSError, ValueError, LookupError, TypeError, AttributeError
-    ):  # not there, or damaged: it is made again
+    # Not there, or damaged: it is made again.
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         if path is not None:
             found = json.loads(path.read_text("utf-8"))
             if set(found["splits"]) == names and set(found["splits"].values()) <= set(SPLITS[: len(shares)]):
@@ -184,7 +181,7 @@ def _divided(source: Source, entries: Sequence[Entry], shares: Sequence[float]) 
     """The split of each sample, and how many of them are near duplicates that stay together."""
     with ThreadPoolExecutor(min(READERS, usable_cores())) as pool:
         looks = list(pool.map(lambda entry: _look(source, entry), entries))
-    alike = join(len(looks), near_pairs(np.stack([thumbnail for _, thumbnail in looks])))
+    alike = join(len(looks), near_pairs(np.stack([small for _, small in looks])))
     own = [entry.group for entry in entries]
     groups = _joined([entry.name for entry in entries], own, alike)
     if _units(groups) < len(shares):  # a film, say: dividing it is better than not training
@@ -212,14 +209,13 @@ def _look(source: Source, entry: Entry) -> tuple[float, NDArray[np.uint8]]:
     """The share of figure and a grey thumbnail of a sample; nothing and black where it cannot be read: it is named in
     its turn.
     """
-    share, thumbnail = 0.0, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
+    share, small = 0.0, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
     with suppress(FiguregroundError):
         share = float(source.targets(entry)[FIGURE].mean() / FULL)
     with suppress(FiguregroundError):
         seen, _ = read_reduced(entry.picture, (THUMBNAIL, THUMBNAIL))
-        grey = Image.fromarray(seen).convert("L")
-        thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-    return share, thumbnail
+        small = thumbnail(seen)
+    return share, small
 
 
 def _joined(entries: Sequence[str], groups: Sequence[str | None], alike: Sequence[Sequence[int]]) -> list[str | None]:

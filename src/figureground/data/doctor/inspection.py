@@ -19,10 +19,10 @@ from figureground.cores import READERS, usable_cores
 from figureground.data.dataset import FIGURE, FULL
 from figureground.data.doctor.masks import Coding, Reading, read_mask
 from figureground.data.doctor.survey import Item
+from figureground.data.duplicates import thumbnail
 from figureground.errors import FiguregroundError
 from figureground.images import LYING, read_image
 
-THUMBNAIL = 32  # pixels on each side
 SPECK_SHARE = 1e-4  # of an image's pixels: 7 of 256 × 256
 SPECK_OF_FIGURE = 0.01  # a small figure is no speck
 
@@ -124,7 +124,7 @@ def inspect_image(path: Path, picture: Path | bytes | None = None) -> ImageFacts
             size=(width, height),
             orientation=orientation,
             digest=hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=16).hexdigest(),
-            thumbnail=_thumbnail(pixels),
+            thumbnail=thumbnail(pixels),
         )
 
 
@@ -132,11 +132,6 @@ def _orientation(picture: Image.Image) -> int:
     """EXIF's tag; 1, upright, also where it is none of those that are defined."""
     tag = picture.getexif().get(ExifTags.Base.Orientation, 1)
     return tag if tag in range(1, 9) else 1
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = Image.fromarray(pixels).convert("L")
-    return np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
 def inspect_mask(path: Path, reading: Reading) -> MaskFacts | Unreadable:
