@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import json
 import os
 import re
 import tempfile
@@ -131,3 +132,13 @@ def _is_of_writing(error: OSError, partial: Path) -> bool:
     """Whether it names the file that is written, or can come from nothing but writing."""
     unnumbered = error.errno is None and error.filename is None  # as Pillow's encoders say that a disk is full
     return unnumbered or error.errno in FULL or str(partial) in (str(error.filename), str(error.filename2))
+
+
+def write_json(path: Path, figures: object) -> None:
+    """Write figures for programs and people.
+
+    Raises:
+        CannotWriteError: the folder cannot be written to, or the disk is full.
+    """
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

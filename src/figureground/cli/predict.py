@@ -295,9 +295,8 @@ def _doubt(outcome: Outcome) -> str:
 def _write_summary(
     path: Path, segmenter: Segmenter, outcomes: Sequence[Outcome], seconds: float, *, interrupted: bool
 ) -> None:
-    import json
 
-    from figureground.files import replacing
+    from figureground.files import write_json
 
     figures = {
         "model": segmenter.name,
@@ -308,5 +307,4 @@ def _write_summary(
         "seconds": seconds,
         "images": [outcome.to_json() for outcome in outcomes],
     }
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(path, figures)

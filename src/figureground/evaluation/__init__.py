@@ -7,9 +7,10 @@ from figureground.evaluation.fitting.fit import Fit, fit_on_valid
 from figureground.evaluation.fitting.mean_weights import average, require_alike, write_average
 from figureground.evaluation.report.examples import Example, draw_examples, examples_of, show_prediction
 from figureground.evaluation.report.write import read_record, write_report
-from figureground.evaluation.score_run import fit_run, score_run, write_json
+from figureground.evaluation.score_run import fit_run, score_run
 from figureground.evaluation.scoring.evaluation import Evaluation, batches, evaluate
 from figureground.evaluation.scoring.slices import groups_of, metadata_of, read_metadata, slices_of
+from figureground.files import write_json
 
 __all__ = [
     "Comparison",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from figureground.evaluation.fitting.fit import FEWEST_TO_CHOOSE, fit_on_valid
 from figureground.evaluation.report.write import read_record, write_report
 from figureground.evaluation.scoring.evaluation import Evaluation, evaluate
 from figureground.evaluation.scoring.slices import metadata_of, slices_of
-from figureground.files import replacing
+from figureground.files import write_json
 from figureground.prediction import Member, Segmenter, open_member
 from figureground.runs import PER_IMAGE, REPORT, bundle_path, read_config, scores_file
 
@@ -66,9 +65,3 @@ def _fitted(member: Member, valid: Dataset, progress: bool) -> Member:
     fit = fit_on_valid(member, valid, progress=progress)
     log.info("fitted on valid, n=%d: threshold %.3f; %s", fit.n, fit.chosen.row.threshold, fit.chosen.why)
     return replace(member, info=fit.info)
-
-
-def write_json(path: Path, figures: object) -> None:
-    """Write figures for programs and people."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(figures, indent=2) + "\n")

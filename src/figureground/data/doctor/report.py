@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from figureground.data.dataset import list_briefly
 from figureground.data.doctor.checks import UNDIVIDED, Examined
 from figureground.data.doctor.findings import Case, Finding
-from figureground.files import replacing
+from figureground.files import write_json as write_figures
 
 WIDTH = 110
 LAYOUTS = {
@@ -125,8 +124,7 @@ def write_json(report: Report, path: Path) -> None:
     Raises:
         FiguregroundError: it cannot be written.
     """
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    write_figures(path, report.to_json())
 
 
 def _count(number: int, word: str) -> str:
