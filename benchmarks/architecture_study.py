@@ -29,12 +29,13 @@ from torch import nn
 from train_pets import kept, milliseconds
 
 from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
-from figureground.config import ModelConfig, PreprocessingConfig, TrainConfig, merge, parse, read_settings
+from figureground.config import ModelConfig, TrainConfig, merge, parse, read_settings
 from figureground.data import open_dataset
 from figureground.evaluation import evaluate
 from figureground.models import MODELS, create_model
 from figureground.models.compact_fpn import CompactFPN
 from figureground.prediction import load
+from figureground.preprocessing import Preprocessing
 from figureground.training import loaders as batches_of
 from figureground.training.callbacks import averaging
 from figureground.training.loaders import loaders
@@ -125,7 +126,7 @@ def latency(bundle: Path) -> float:
     """Milliseconds for one image of 256×256, int8 in OpenVINO."""
     with tempfile.TemporaryDirectory() as folder:
         full = Path(folder) / "full.safetensors"
-        write_bundle(full, read_tensors(bundle), replace(read_info(bundle), preprocessing=PreprocessingConfig()))
+        write_bundle(full, read_tensors(bundle), replace(read_info(bundle), preprocessing=Preprocessing()))
         return milliseconds(exported(full, Path(folder), "int8")[0], "openvino")
 
 

@@ -22,7 +22,7 @@ import torch
 from machine import print_table, write_results
 from plain_loop import PlainPets, plain_loader
 
-from figureground.config import PreprocessingConfig, TrainConfig, merge, parse, plain, read_settings
+from figureground.config import TrainConfig, merge, parse, plain, read_settings
 from figureground.data import Dataset, Sample, Split, open_dataset
 from figureground.data.cache import CachedDataset, cached
 from figureground.data.sources.oxford_pet import find_root
@@ -71,7 +71,7 @@ def measure(root: Path, images: int, batch_size: int, size: int, repeats: int, c
     dataset = cached(source, preprocessing, cache)
     if not isinstance(dataset, CachedDataset):
         raise SystemExit("the cache does not fit on this disk; ask for fewer --images")
-    changes = {"batch_size": batch_size, "workers": 0, "preprocessing": plain(PreprocessingConfig((size, size)))}
+    changes = {"batch_size": batch_size, "workers": 0, "preprocessing": plain(Preprocessing((size, size)))}
     ours, _ = loaders(parse(TrainConfig, merge(read_settings("report"), changes)), dataset, dataset, on_gpu=False)
     theirs = plain_loader(PlainPets(root, source.names, size), batch_size)
 

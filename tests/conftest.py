@@ -8,8 +8,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from figureground.bundle import METADATA_KEY, BundleInfo
-from figureground.config import PreprocessingConfig, plain
+from figureground.config import plain
 from figureground.data import dataset, splits
+from figureground.preprocessing import Preprocessing
 
 SHARED_DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
@@ -63,7 +64,7 @@ def _random_bundle(path, name, arguments, size, encoder=None):
     import torch
 
     from figureground.bundle import BundleInfo, write_bundle
-    from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig
+    from figureground.config import ModelConfig, OperatingPoint
     from figureground.models import create_model
 
     torch.manual_seed(0)
@@ -76,7 +77,7 @@ def _random_bundle(path, name, arguments, size, encoder=None):
         last.bias.copy_((last.bias - mean) * 3 / deviation)
     info = BundleInfo(
         ModelConfig(name, arguments, encoder),
-        PreprocessingConfig(size, mean=(0.4, 0.5, 0.6), std=(0.3, 0.25, 0.2)),
+        Preprocessing(size, mean=(0.4, 0.5, 0.6), std=(0.3, 0.25, 0.2)),
         OperatingPoint(0.4, 1.5, "valid"),
         licence="CC BY-SA 4.0 – ©",
     )
@@ -157,7 +158,7 @@ def bright_onnx(tmp_path_factory):
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)))
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)))
     helper.set_model_props(model, {METADATA_KEY: json.dumps(plain(info))})
     path = tmp_path_factory.mktemp("models") / "bright.onnx"
     onnx.save(model, path)

@@ -139,7 +139,6 @@ def test_public_names():
         "ModelConfig",
         "Prediction",
         "Preprocessing",
-        "PreprocessingConfig",
         "ReadLimits",
         "Run",
         "Sample",

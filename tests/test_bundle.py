@@ -6,13 +6,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from figureground.bundle import BundleInfo, DataSummary, parse_info, read_info, read_tensors, write_bundle
-from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
+from figureground.config import ModelConfig, OperatingPoint, plain
 from figureground.errors import BadBundleError, FiguregroundError
+from figureground.preprocessing import Preprocessing
 from figureground.runs import BUNDLE_IN_RUN, CHECKPOINT, CONFIG, HISTORY_TABLE, bundle_path, is_model
 
 INFO = BundleInfo(
     model=ModelConfig("unet", {"base_width": 16}),
-    preprocessing=PreprocessingConfig((64, 96), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
+    preprocessing=Preprocessing((64, 96), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
     operating_point=OperatingPoint(0.4, 1.5, "valid"),
     data=DataSummary("pets", {"train": 80, "valid": 10}, "ignore"),
     scores={"valid": {"dice": 0.875, "images": 10}},

@@ -8,7 +8,6 @@ from figureground.config import (
     ModelConfig,
     OperatingPoint,
     Phase,
-    PreprocessingConfig,
     TrainConfig,
     merge,
     parse,
@@ -18,12 +17,13 @@ from figureground.config import (
     to_yaml,
 )
 from figureground.errors import FiguregroundError
+from figureground.preprocessing import Preprocessing
 from figureground.runs import read_config
 
 UNUSUAL = TrainConfig(
     data=DataConfig("photos", "ignore", 128, cache="off"),
     model=ModelConfig("unet", {"base_width": 16, "depths": [1, 2]}),
-    preprocessing=PreprocessingConfig((96, 128), "stretch", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)),
+    preprocessing=Preprocessing((96, 128), "stretch", (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)),
     epochs=7,
     learning_rate=3e-5,
     optimizer="adamw",
@@ -55,10 +55,10 @@ UNUSUAL = TrainConfig(
         (TrainConfig, {"data": {"foreground": "border"}}, ["'border'", "foreground, background, ignore"]),
         (TrainConfig, {"data": "pets"}, ["data", "expected settings by name", "'pets'"]),
         (TrainConfig, {"phases": [{"until": 0.5}]}, ["phases", "size"]),
-        (PreprocessingConfig, {"size": 256}, ["size is 256", "expected a list"]),
-        (PreprocessingConfig, {"size": [256]}, ["size is [256]", "expected 2 values"]),
-        (PreprocessingConfig, {"size": [256, "x"]}, ["size is 'x'", "expected int"]),
-        (PreprocessingConfig, {"mean": [0.5, 0.5]}, ["mean", "expected 3 values"]),
+        (Preprocessing, {"size": 256}, ["size is 256", "expected a list"]),
+        (Preprocessing, {"size": [256]}, ["size is [256]", "expected 2 values"]),
+        (Preprocessing, {"size": [256, "x"]}, ["size is 'x'", "expected int"]),
+        (Preprocessing, {"mean": [0.5, 0.5]}, ["mean", "expected 3 values"]),
         (ModelConfig, {"arguments": [1]}, ["arguments is [1]", "expected settings by name"]),
         (DataConfig, {"source": 3}, ["source is 3", "expected str"]),
         (TrainConfig, [1, 2], ["expected settings by name", "[1, 2]"]),
@@ -84,8 +84,8 @@ def test_what_is_wrong_is_named(cls, given, expected):
         (TrainConfig, {"warmup": 1}, "warmup is 1"),
         (TrainConfig, {"ema_decay": 1.0}, "ema_decay is 1.0"),
         (TrainConfig, {"phases": [{"until": 0.5, "size": 64}, {"until": 0.2, "size": 96}]}, "phases end at [0.5, 0.2]"),
-        (PreprocessingConfig, {"size": [31, 256]}, "size is (31, 256)"),
-        (PreprocessingConfig, {"std": [0.5, 0, 0.5]}, "std is (0.5, 0.0, 0.5)"),
+        (Preprocessing, {"size": [31, 256]}, "size is (31, 256)"),
+        (Preprocessing, {"std": [0.5, 0, 0.5]}, "std is (0.5, 0.0, 0.5)"),
         (OperatingPoint, {"threshold": 0}, "threshold is 0"),
         (OperatingPoint, {"threshold": 1}, "threshold is 1"),
         (OperatingPoint, {"temperature": 0}, "temperature is 0"),
@@ -107,8 +107,8 @@ def test_values_out_of_range_are_refused(cls, given, words):
         (TrainConfig, {"ema_decay": None}, "ema_decay", None),
         (TrainConfig, {"early_stopping": 4}, "early_stopping", 4),
         (TrainConfig, {"phases": [{"until": "5e-1", "size": 64}]}, "phases", (Phase(0.5, 64),)),
-        (PreprocessingConfig, {"size": [64, 96]}, "size", (64, 96)),
-        (PreprocessingConfig, {"mean": [0, 1, "5e-1"]}, "mean", (0.0, 1.0, 0.5)),
+        (Preprocessing, {"size": [64, 96]}, "size", (64, 96)),
+        (Preprocessing, {"mean": [0, 1, "5e-1"]}, "mean", (0.0, 1.0, 0.5)),
         (ModelConfig, {"arguments": {"base_width": 8}}, "arguments", {"base_width": 8}),
         (DataConfig, {"mask_threshold": 7}, "mask_threshold", 7),
     ],
@@ -171,7 +171,7 @@ def test_recipe_report_is_the_lab_reports():
     assert (config.epochs, config.batch_size, config.learning_rate) == (10, 4, 1e-4)
     assert (config.optimizer, config.weight_decay, config.schedule, config.loss) == ("adam", 0.0, "constant", "bce")
     assert config.augmentation == "report"
-    assert config.preprocessing.settled() == PreprocessingConfig((256, 256), "stretch", (0.5,) * 3, (0.5,) * 3)
+    assert config.preprocessing.settled() == Preprocessing((256, 256), "stretch", (0.5,) * 3, (0.5,) * 3)
     assert (config.ema_decay, config.phases, config.accumulate, config.clip) == (None, (), 1, None)
 
 
@@ -234,9 +234,7 @@ def test_files_that_hold_no_settings(tmp_path, text, words):
     ("epoch", "size"), [(0, (64, 64)), (4, (64, 64)), (5, (96, 96)), (7, (96, 96)), (8, (128, 160)), (9, (128, 160))]
 )
 def test_size_at_follows_the_phases(epoch, size):
-    config = TrainConfig(
-        epochs=10, phases=(Phase(0.5, 64), Phase(0.8, 96)), preprocessing=PreprocessingConfig((128, 160))
-    )
+    config = TrainConfig(epochs=10, phases=(Phase(0.5, 64), Phase(0.8, 96)), preprocessing=Preprocessing((128, 160)))
     assert config.size_at(epoch) == size
 
 

@@ -13,7 +13,7 @@ from figureground.version import __version__
 
 if TYPE_CHECKING:
     from figureground.bundle import BundleInfo
-    from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig
+    from figureground.config import DataConfig, ModelConfig, TrainConfig
     from figureground.data import Dataset, Sample, open_dataset
     from figureground.errors import FiguregroundError
     from figureground.evaluation import Evaluation, evaluate, show_prediction
@@ -34,7 +34,6 @@ _HOMES = {
     "ModelConfig": "config",
     "Prediction": "prediction",
     "Preprocessing": "preprocessing",
-    "PreprocessingConfig": "config",
     "ReadLimits": "image_files",
     "Run": "training",
     "Sample": "data",
@@ -62,7 +61,6 @@ __all__ = [
     "ModelConfig",
     "Prediction",
     "Preprocessing",
-    "PreprocessingConfig",
     "ReadLimits",
     "Run",
     "Sample",

@@ -20,8 +20,6 @@ from figureground.settings import REQUIRED, check, flat, merge, parse, plain, re
 
 __all__ = ["flat", "merge", "parse", "plain", "require"]  # which come with the settings
 Foreground = Literal["foreground", "background", "ignore"]
-PreprocessingConfig = Preprocessing
-"""Its name among the settings: how photos are seen and what is set of it are one thing."""
 FOREGROUNDS: tuple[Foreground, ...] = get_args(Foreground)
 """What the border of a trimap can count as; ``ignore``: it is left out."""
 

@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 from figureground.bundle import BundleInfo, DataSummary, read_info, replace_info, write_bundle
 from figureground.cli import app
-from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig, to_yaml
+from figureground.config import DataConfig, ModelConfig, TrainConfig, to_yaml
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Evaluation, compare
 from figureground.evaluation.scoring.scores import COLUMNS, Scores
+from figureground.preprocessing import Preprocessing
 from figureground.runs import read_config
 
 N = 60
@@ -141,7 +142,7 @@ def write_run(root, seed, size=32):
     torch.manual_seed(seed)
     settings = TrainConfig(
         data=DataConfig("synthetic:n=60,size=48"), model=ModelConfig("unet", {"base_width": 4}), seed=seed,
-        preprocessing=PreprocessingConfig((size, size)),
+        preprocessing=Preprocessing((size, size)),
     )  # fmt: skip
     folder = root / f"run-{seed}"
     folder.mkdir()

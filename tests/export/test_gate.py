@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from figureground.bundle import BundleInfo
-from figureground.config import OperatingPoint, PreprocessingConfig
+from figureground.config import OperatingPoint
 from figureground.data import Sample
 from figureground.data.dataset import targets_of
 from figureground.export.gate import EngineRow, compare_engines, table, to_json, worst_change
 from figureground.prediction import Member
+from figureground.preprocessing import Preprocessing
 
 
 class Brightness:
@@ -42,9 +43,7 @@ class ThreeImages:
 
 
 def compared(*shifts, threshold=0.5, temperature=1.0):
-    info = BundleInfo(
-        preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(threshold, temperature)
-    )
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=OperatingPoint(threshold, temperature))
     members = [Member(info, Brightness(f"shift {shift}", shift), "stub") for shift in (0.0, *shifts)]
     return compare_engines(members[0], members[1:], ThreeImages(), batch_size=2)
 

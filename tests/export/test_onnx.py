@@ -8,11 +8,11 @@ from onnx import TensorProto, numpy_helper
 
 from figureground import load
 from figureground.bundle import BundleInfo, DataSummary, read_info
-from figureground.config import ModelConfig, OperatingPoint, PostProcessingConfig, PreprocessingConfig
+from figureground.config import ModelConfig, OperatingPoint, PostProcessingConfig
 from figureground.export.onnx import FLOAT16_FROM, store_in_float16, write_info
 from figureground.prediction import open_member
 from figureground.prediction.photos.engines import ENGINES
-from figureground.preprocessing import sigmoid
+from figureground.preprocessing import Preprocessing, sigmoid
 
 ON_ONNX = list(ENGINES[".onnx"])
 PARITY = {"narrow": 1e-5, "resnet": 1e-5, "compact": 5e-5}
@@ -77,7 +77,7 @@ def test_the_graph_is_named_and_takes_any_batch(narrow_onnx):
 def test_the_metadata_come_back(narrow_onnx, tmp_path):
     info = BundleInfo(
         ModelConfig("unet", {"base_width": 8}),
-        PreprocessingConfig((32, 48), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
+        Preprocessing((32, 48), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
         OperatingPoint(0.37, 1.25, "valid"),
         PostProcessingConfig(0.01, True, True),
         data=DataSummary("Katzen – 猫", {"train": 80, "valid": 10}, "ignore"),

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from figureground.bundle import BundleInfo
-from figureground.config import ModelConfig, PreprocessingConfig
+from figureground.config import ModelConfig
 from figureground.export.onnx import to_onnx, write_info
 from figureground.export.quantize import quantize
 from figureground.metrics import counts, dice
@@ -15,6 +15,7 @@ from figureground.models import create_model
 from figureground.models.rewriting import enlarge_by_products
 from figureground.prediction import open_member
 from figureground.prediction.photos.engines import ENGINES, open_engine
+from figureground.preprocessing import Preprocessing
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (8, 32, 48, 3), np.uint8)
 
@@ -84,7 +85,7 @@ def test_logits_are_enlarged_in_float32(tmp_path):
     quantize(path, path, (np.random.default_rng(seed).random((1, 3, 64, 64), np.float32) for seed in range(4)))
     nodes = onnx.load(path).graph.node
     assert [node.op_type for node in nodes[-4:]] == ["QuantizeLinear", "DequantizeLinear", "MatMul", "MatMul"]
-    engine = open_engine(path, BundleInfo(ModelConfig("compact_fpn"), PreprocessingConfig((64, 64))), "onnxruntime")
+    engine = open_engine(path, BundleInfo(ModelConfig("compact_fpn"), Preprocessing((64, 64))), "onnxruntime")
     found = engine.run(np.random.default_rng(5).random((1, 3, 64, 64), np.float32))["figure"]
     assert len(np.unique(found)) > 256
 
@@ -103,7 +104,7 @@ def test_a_bright_area_does_not_saturate(engine, tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
     white = np.ones((1, 3, 32, 32), np.float32)
     quantize(path, path, iter([white]))
-    info = BundleInfo(ModelConfig("compact_fpn"), PreprocessingConfig((32, 32)))
+    info = BundleInfo(ModelConfig("compact_fpn"), Preprocessing((32, 32)))
     found = open_engine(path, info, engine).run(white)["figure"]
     np.testing.assert_allclose(found[0, 0, 1:-1, 1:-1], 27, rtol=0.02)
 

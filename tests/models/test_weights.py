@@ -4,10 +4,11 @@ import torch
 
 from figureground import load
 from figureground.bundle import BundleInfo, write_bundle
-from figureground.config import ModelConfig, PreprocessingConfig
+from figureground.config import ModelConfig
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
 from figureground.models.weights import misfit, rebuild, shapes_of
+from figureground.preprocessing import Preprocessing
 
 NARROW = ModelConfig("unet", {"base_width": 4})
 
@@ -50,7 +51,7 @@ def test_metadata_that_ask_for_more_than_the_file_holds(weights, tmp_path, model
     with pytest.raises(FiguregroundError, match=message):
         rebuild(model, shapes_of(weights), lambda: pytest.fail("weights were read"), "a.safetensors")
     tensors = {name: np.asarray(tensor) for name, tensor in weights.items()}
-    write_bundle(tmp_path / "a.safetensors", tensors, BundleInfo(model, PreprocessingConfig((32, 32))))
+    write_bundle(tmp_path / "a.safetensors", tensors, BundleInfo(model, Preprocessing((32, 32))))
     with pytest.raises(FiguregroundError, match=message):
         load(tmp_path / "a.safetensors")
 

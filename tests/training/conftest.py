@@ -7,15 +7,16 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
-from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig
+from figureground.config import DataConfig, ModelConfig, TrainConfig
 from figureground.models import MODELS
+from figureground.preprocessing import Preprocessing
 from figureground.training import train
 from figureground.training.supervised import SegmentationModule
 
 TINY = TrainConfig(
     data=DataConfig("synthetic:n=40,size=32", cache="off"),  # 32 to train on, 4 to validate
     model=ModelConfig("unet", arguments={"base_width": 4}),
-    preprocessing=PreprocessingConfig((32, 32)).settled(),
+    preprocessing=Preprocessing((32, 32)).settled(),
     epochs=2,
     batch_size=4,
     learning_rate=1e-3,

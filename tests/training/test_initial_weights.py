@@ -7,17 +7,18 @@ import torch
 
 from figureground import pretrained
 from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
-from figureground.config import DataConfig, InitialWeights, ModelConfig, PreprocessingConfig, TrainConfig
+from figureground.config import DataConfig, InitialWeights, ModelConfig, TrainConfig
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
 from figureground.models.encoder_weights import RGB_MEAN, RGB_STD, published_weights
+from figureground.preprocessing import Preprocessing
 from figureground.training import resume, train
 from figureground.training.initial_weights import settled_weights
 
 TINY = TrainConfig(
     data=DataConfig("synthetic:n=40,size=32", cache="off"),
     model=ModelConfig("unet", {"base_width": 4}),
-    preprocessing=PreprocessingConfig((32, 32)),
+    preprocessing=Preprocessing((32, 32)),
     epochs=1,
     learning_rate=1e-12,  # too little to move a weight
     precision="float32",
@@ -56,7 +57,7 @@ def test_arguments_that_build_the_same_network_are_the_same(tmp_path):
     model = ModelConfig("compact_fpn", {"widths": (24, 48, 96, 160, 256), "head_stride": 2})
     weights = create_model("compact_fpn").state_dict()
     write_bundle(tmp_path / "a.safetensors", {k: np.asarray(v) for k, v in weights.items()}, BundleInfo(model))
-    config = replace(TINY, model=ModelConfig("compact_fpn"), preprocessing=PreprocessingConfig((64, 64)))
+    config = replace(TINY, model=ModelConfig("compact_fpn"), preprocessing=Preprocessing((64, 64)))
     assert train(from_network(tmp_path / "a.safetensors", config), tmp_path / "run").rows
 
 
@@ -100,7 +101,7 @@ def test_random_weights_are_the_seeds(tmp_path):
 COMPACT = replace(
     TINY,
     model=ModelConfig("compact_fpn", {"pyramid_widths": [16, 12, 8, 8, 8]}, "efficientnet_lite0"),
-    preprocessing=PreprocessingConfig((64, 64)),
+    preprocessing=Preprocessing((64, 64)),
 )
 
 
@@ -109,7 +110,7 @@ def test_an_encoder_starts_from_imagenet(tmp_path):
     run = train(replace(COMPACT, initial_weights=InitialWeights(encoder="imagenet")), tmp_path / "run")
     found, published = read_tensors(run.model), published_weights("tf_efficientnet_lite0", "imagenet")
     np.testing.assert_allclose(found["encoder.model.conv_stem.weight"], published["conv_stem.weight"], atol=1e-9)
-    assert read_info(run.model).preprocessing == PreprocessingConfig((64, 64), mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert read_info(run.model).preprocessing == Preprocessing((64, 64), mean=(0.5,) * 3, std=(0.5,) * 3)
     assert train(from_network(run.folder, COMPACT), tmp_path / "second").rows
 
 
@@ -143,14 +144,14 @@ GREY = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     ],
 )
 def test_pixels_are_what_the_weights_want_unless_given_by_hand(model, encoder, given, expected):
-    preprocessing = PreprocessingConfig((64, 64), mean=given[0], std=given[1])
+    preprocessing = Preprocessing((64, 64), mean=given[0], std=given[1])
     config = replace(TINY, model=model, preprocessing=preprocessing, initial_weights=InitialWeights(None, encoder))
     settled = settled_weights(config).preprocessing
     assert (settled.mean, settled.std) == expected
 
 
 def test_pixels_are_those_of_the_network_that_it_starts_from(first, tmp_path):
-    info = replace(read_info(first.model), preprocessing=PreprocessingConfig((32, 32), mean=GREY[0], std=GREY[1]))
+    info = replace(read_info(first.model), preprocessing=Preprocessing((32, 32), mean=GREY[0], std=GREY[1]))
     write_bundle(tmp_path / "a.safetensors", read_tensors(first.model), info)
     settled = settled_weights(from_network(tmp_path / "a.safetensors")).preprocessing
     assert (settled.size, settled.mean, settled.std) == ((32, 32), *GREY)

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import nn
 
 from figureground.bundle import read_tensors
-from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, to_yaml
+from figureground.config import DataConfig, ModelConfig, to_yaml
 from figureground.errors import FiguregroundError, UsageError
 from figureground.models import MODELS
+from figureground.preprocessing import Preprocessing
 from figureground.runs import read_config
 from figureground.training import resume, train
 from figureground.training.history import Monitored, draw_history
@@ -172,7 +173,7 @@ def test_fewer_epochs_than_are_done_are_refused(trained, tiny, copied):
     [
         ({"batch_size": 8}, "batch_size 4, now 8"),
         ({"model": ModelConfig("unet", arguments={"base_width": 8})}, r"model.arguments {'base_width': 4}, now"),
-        ({"preprocessing": PreprocessingConfig((64, 64)), "seed": 1}, r"preprocessing.size .*; seed 0, now 1"),
+        ({"preprocessing": Preprocessing((64, 64)), "seed": 1}, r"preprocessing.size .*; seed 0, now 1"),
     ],
 )
 def test_settings_that_cannot_change_are_named(trained, tiny, copied, change, said):

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from figureground.bundle import read_info, read_tensors, write_bundle
-from figureground.config import DataConfig, InitialWeights, ModelConfig, PreprocessingConfig
+from figureground.config import DataConfig, InitialWeights, ModelConfig
 from figureground.data import open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation import evaluate, score_run
 from figureground.prediction import load
+from figureground.preprocessing import Preprocessing
 from figureground.runs import free_folder, read_config
 from figureground.training import Run, resume, train
 from figureground.training import run as run_file
@@ -274,7 +275,7 @@ def test_a_last_batch_that_batch_norm_cannot_take_is_left_out(tmp_path, once, ca
     config = replace(
         once,
         data=DataConfig(f"synthetic:n=41,size={size}", cache="off"),
-        preprocessing=PreprocessingConfig((size, size)),
+        preprocessing=Preprocessing((size, size)),
         model=ModelConfig("compact_fpn", arguments={"widths": [4] * 5, "pyramid_widths": [4] * 5}),
     )
     n = len(open_dataset(config.data, "train"))

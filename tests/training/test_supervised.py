@@ -8,11 +8,12 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from figureground.bundle import read_info, read_tensors, write_bundle
-from figureground.config import InitialWeights, Phase, PreprocessingConfig
+from figureground.config import InitialWeights, Phase
 from figureground.data import open_dataset
 from figureground.data.dataset import Sample, targets_of
 from figureground.errors import UsageError
 from figureground.metrics import dice
+from figureground.preprocessing import Preprocessing
 from figureground.training import resume, train
 from figureground.training.callbacks import moving_average
 from figureground.training.figures import ImageDice
@@ -38,9 +39,7 @@ def test_schedules_of_few_steps(tiny, schedule, warmup):
 
 
 def test_smaller_images_first(tiny):
-    config = replace(
-        tiny, epochs=3, preprocessing=PreprocessingConfig((64, 64)), phases=(Phase(0.34, 32), Phase(0.67, 48))
-    )
+    config = replace(tiny, epochs=3, preprocessing=Preprocessing((64, 64)), phases=(Phase(0.34, 32), Phase(0.67, 48)))
     data = open_dataset("synthetic:n=40,size=64", "train")
     loader, valid = loaders(config, data, data, on_gpu=False)
     sizes = []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from figureground.bundle import read_tensors
-from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig
+from figureground.config import DataConfig, ModelConfig, TrainConfig
 from figureground.data import open_dataset
 from figureground.data.cache import cached
 from figureground.data.dataset import FULL, Sample, targets_of
@@ -21,7 +21,7 @@ from figureground.training.teachers import Taught
 TINY = TrainConfig(
     data=DataConfig("synthetic:n=40,size=32", cache="off"),
     model=ModelConfig("unet", {"base_width": 4}),
-    preprocessing=PreprocessingConfig((32, 32)),
+    preprocessing=Preprocessing((32, 32)),
     batch_size=4,
     learning_rate=1e-3,
     precision="float32",

@@ -8,18 +8,19 @@ import torch
 from PIL import Image
 
 from figureground.bundle import BundleInfo, read_info, read_tensors, write_bundle
-from figureground.config import DataConfig, ModelConfig, PreprocessingConfig, TrainConfig, to_yaml
+from figureground.config import DataConfig, ModelConfig, TrainConfig, to_yaml
 from figureground.data import open_dataset
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import average, compare, evaluate, write_average
 from figureground.models import create_model
 from figureground.prediction import load
+from figureground.preprocessing import Preprocessing
 from figureground.runs import read_config
 
 average_module = sys.modules["figureground.evaluation.fitting.mean_weights"]
 DATA = DataConfig("synthetic:n=30,size=32")
 UNET = ModelConfig("unet", {"base_width": 8})
-SIZE = PreprocessingConfig((32, 32))
+SIZE = Preprocessing((32, 32))
 BATCHES_SEEN = 7
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from figureground.bundle import BundleInfo, read_info, read_tensors, replace_info
 from figureground.cli import app
-from figureground.config import OperatingPoint, PostProcessingConfig, PreprocessingConfig
+from figureground.config import OperatingPoint, PostProcessingConfig
 from figureground.data import open_dataset
 from figureground.data.dataset import Sample, targets_of
 from figureground.errors import FiguregroundError, UsageError
@@ -23,6 +23,7 @@ from figureground.evaluation.fitting.operating_point import (
 )
 from figureground.evaluation.statistics import Mean, cross_fitted_gain
 from figureground.prediction import Member, Segmenter, load
+from figureground.preprocessing import Preprocessing
 
 LEFT_OUT = 255
 ODDS = np.log(3)  # the logit of 3 in 4
@@ -61,7 +62,7 @@ class Drawn:
 
 
 def member(engine, **settings):
-    return Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32)), **settings), engine, "levels")
+    return Member(BundleInfo(preprocessing=Preprocessing((32, 32)), **settings), engine, "levels")
 
 
 def rows_of(*counted):
@@ -338,7 +339,7 @@ def write_run(folder, source):
     settings = TrainConfig(
         data=DataConfig(source),
         model=ModelConfig("unet", {"base_width": 4}),
-        preprocessing=PreprocessingConfig((32, 32)),
+        preprocessing=Preprocessing((32, 32)),
     )
     weights = {k: v.numpy() for k, v in create_model("unet", {"base_width": 4}).state_dict().items()}
     write_bundle(folder / "model.safetensors", weights, BundleInfo(settings.model, settings.preprocessing))
@@ -388,7 +389,7 @@ def test_an_exported_file_is_calibrated_too(tmp_path):
     )  # fmt: skip
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    write_info(path, BundleInfo(preprocessing=PreprocessingConfig((32, 32))))
+    write_info(path, BundleInfo(preprocessing=Preprocessing((32, 32))))
     result = CliRunner().invoke(app, ["calibrate", str(path), "--data", "synthetic:n=200,size=32"])
     assert result.exit_code == 0, result.output
     assert load(path).threshold == read_info(path).operating_point.threshold

@@ -10,13 +10,14 @@ from typer.testing import CliRunner
 
 from figureground.bundle import BundleInfo, DataSummary, write_bundle
 from figureground.cli import app
-from figureground.config import DataConfig, ModelConfig, OperatingPoint, PreprocessingConfig, TrainConfig, to_yaml
+from figureground.config import DataConfig, ModelConfig, OperatingPoint, TrainConfig, to_yaml
 from figureground.data import Sample, open_dataset
 from figureground.data.dataset import targets_of
 from figureground.errors import FiguregroundError, UsageError
 from figureground.evaluation import evaluate, read_record, score_run, slices_of, write_report
 from figureground.evaluation.report.examples import ERROR_COLOURS, choose_cases, error_map, examples_of
 from figureground.prediction import Member, Segmenter
+from figureground.preprocessing import Preprocessing
 
 _spec = importlib.util.spec_from_file_location("chromium", Path(__file__).with_name("chromium.py"))
 chromium = importlib.util.module_from_spec(_spec)
@@ -65,7 +66,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(run):
-    segmenter = Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Brightness(), "runs/bright"))
+    segmenter = Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(), "runs/bright"))
     evaluation = evaluate(segmenter, Squares())
     record = read_record(run)
     path = run / "report.html"
@@ -117,7 +118,7 @@ def test_the_estimates_have_a_part(page, read):
 
 
 def test_what_was_fitted_stands_beside_the_headline(tmp_path):
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.4, 1.25))
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=OperatingPoint(0.4, 1.25))
     segmenter = Segmenter(Member(info, Brightness(), "bright"))
     evaluation = evaluate(segmenter, Squares(), native=False)
     write_report(tmp_path / "a.html", evaluation, segmenter, Squares(), slices=[])
@@ -181,7 +182,7 @@ def test_a_page_of_few_images(tmp_path, page):
         names = ("a", "b")
         split = "valid"
 
-    segmenter = Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Brightness(), "bright"))
+    segmenter = Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(), "bright"))
     evaluation = evaluate(segmenter, Two(), native=False)
     slices = slices_of(evaluation)
     write_report(tmp_path / "two.html", evaluation, segmenter, Two(), slices=slices, record=read_record("none"))
@@ -249,7 +250,7 @@ def bundle(tmp_path):
     settings = TrainConfig(
         data=DataConfig(DRAWN),
         model=ModelConfig("unet", {"base_width": 4}),
-        preprocessing=PreprocessingConfig((32, 32)),
+        preprocessing=Preprocessing((32, 32)),
     )
     folder = tmp_path / "run"
     folder.mkdir()
@@ -295,7 +296,7 @@ def test_the_commands(bundle, tmp_path):
 def test_cases_show_the_mask_that_the_headline_scores():
     """The fitted threshold takes nearly everything away; the picture and its Dice are of 0.5."""
     fitted = OperatingPoint(threshold=0.999, temperature=2.0, fitted_on="valid")
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=fitted)
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=fitted)
     segmenter, dataset = Segmenter(Member(info, Brightness(), "bright")), Squares()
     evaluation = evaluate(segmenter, dataset, native=False)
     (example,) = examples_of(segmenter, dataset, evaluation.dice_per_image, [0])

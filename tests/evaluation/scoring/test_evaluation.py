@@ -7,13 +7,14 @@ import pytest
 from PIL import Image
 
 from figureground.bundle import BundleInfo
-from figureground.config import OperatingPoint, PreprocessingConfig
+from figureground.config import OperatingPoint
 from figureground.data.dataset import Sample, targets_of
 from figureground.errors import FiguregroundError
 from figureground.evaluation import Example, draw_examples, evaluate, show_prediction
 from figureground.evaluation.scoring.properties import PROPERTIES
 from figureground.evaluation.scoring.scores import COLUMNS, METRICS, Tally, score_image
 from figureground.prediction import Member, Segmenter
+from figureground.preprocessing import Preprocessing
 
 
 class Brightness:
@@ -45,7 +46,7 @@ class FourImages:
 
 @pytest.fixture
 def evaluation():
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)))
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)))
     return evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages(), batch_size=3)
 
 
@@ -63,9 +64,9 @@ def test_scores_by_hand(evaluation):
 @pytest.mark.parametrize(
     ("preprocessing", "words", "dice"),
     [
-        (PreprocessingConfig((64, 48), "fit"), "within 48×64", [1, 2 / 3, 1, 1]),  # 48×48 of it, the rest is padding
-        (PreprocessingConfig((32, 32), "crops"), "at their own size", [1, 2 / 3, 1, 1]),
-        (PreprocessingConfig((64, 64), "crops", scale=0.5), "at 0.5 times their size", [1, 2 / 3, 1, 1]),
+        (Preprocessing((64, 48), "fit"), "within 48×64", [1, 2 / 3, 1, 1]),  # 48×48 of it, the rest is padding
+        (Preprocessing((32, 32), "crops"), "at their own size", [1, 2 / 3, 1, 1]),
+        (Preprocessing((64, 64), "crops", scale=0.5), "at 0.5 times their size", [1, 2 / 3, 1, 1]),
     ],
     ids=["fit", "crops", "half"],
 )
@@ -82,13 +83,13 @@ def test_padding_is_not_scored(preprocessing, words, dice):
 
 
 def test_the_batch_size_changes_nothing(evaluation):
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)))
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)))
     alone = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages(), batch_size=1)
     np.testing.assert_array_equal(alone.counts, evaluation.counts)
 
 
 def test_the_threshold_of_the_bundle_is_scored_beside_the_headline():
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.99999))
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=OperatingPoint(0.99999))
     strict = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages())
     fitted = strict.fitted.scores.column("dice")
     assert fitted.tolist() == [0, 0, 1, 0]  # the highest probability is sigmoid(10) = 0.99995
@@ -96,7 +97,7 @@ def test_the_threshold_of_the_bundle_is_scored_beside_the_headline():
 
 
 def test_each_size_and_point_has_its_columns(tmp_path):
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=OperatingPoint(0.4))
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=OperatingPoint(0.4))
     segmenter = Segmenter(Member(info, Brightness(), "brightness"))
     evaluate(segmenter, FourImages(), per_image=tmp_path / "a.csv")
     header, *rows = (line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines())
@@ -166,7 +167,7 @@ class Photos(FourImages):
 
 @pytest.fixture
 def segmenter():
-    return Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Brightness(), "brightness"))
+    return Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(), "brightness"))
 
 
 def test_scores_at_the_photos_own_size(segmenter):

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from figureground.bundle import BundleInfo
-from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.images import read_image
 from figureground.prediction import Member, Segmenter
@@ -19,6 +18,7 @@ from figureground.prediction.batch.jobs import find_jobs
 from figureground.prediction.batch.predict import predict_files
 from figureground.prediction.batch.shelf import Shelf
 from figureground.prediction.photos.reading import Photo
+from figureground.preprocessing import Preprocessing
 
 
 class Everything:
@@ -45,7 +45,7 @@ class Interrupted(Everything):
 
 
 def segmenter(engine):
-    return Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), engine, "stub"))
+    return Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), engine, "stub"))
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from figureground.bundle import BundleInfo
-from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError
 from figureground.prediction import Member, Prediction, Segmenter
 from figureground.prediction.films import predict as video
@@ -28,6 +27,7 @@ from figureground.prediction.films.predict import (
 )
 from figureground.prediction.films.reading import Film, Frame, open_container, open_film, packets
 from figureground.prediction.films.writing import Format
+from figureground.preprocessing import Preprocessing
 
 av = pytest.importorskip("av")
 
@@ -50,7 +50,7 @@ class Interrupted(Brightness):
 
 @pytest.fixture
 def segmenter():
-    return Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((HEIGHT, WIDTH))), Brightness(), "brightness"))
+    return Segmenter(Member(BundleInfo(preprocessing=Preprocessing((HEIGHT, WIDTH))), Brightness(), "brightness"))
 
 
 def square(index):

@@ -10,12 +10,13 @@ from onnx import TensorProto, helper
 
 from figureground import load
 from figureground.bundle import METADATA_KEY, BundleInfo
-from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig, plain
+from figureground.config import ModelConfig, OperatingPoint, plain
 from figureground.errors import FiguregroundError
 from figureground.prediction import open_member
 from figureground.prediction.photos.engines import ENGINES, FEW_PHOTOS, open_engine
+from figureground.preprocessing import Preprocessing
 
-INFO = BundleInfo(preprocessing=PreprocessingConfig((32, 48)))
+INFO = BundleInfo(preprocessing=Preprocessing((32, 48)))
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
 ON_ONNX = list(ENGINES[".onnx"])
 

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from figureground.bundle import BundleInfo
-from figureground.config import PreprocessingConfig, QualityConfig, parse, plain
+from figureground.config import QualityConfig, parse, plain
 from figureground.errors import FiguregroundError
 from figureground.prediction import Member, Prediction, Segmenter
 from figureground.prediction.batch.jobs import find_jobs
 from figureground.prediction.batch.predict import predict_files
 from figureground.prediction.batch.shelf import Shelf
 from figureground.prediction.photos.quality import FEATURES, estimate_dice, expected_dice, features
+from figureground.preprocessing import Preprocessing
 
 IMAGE = np.zeros((4, 5, 3), np.uint8)
 PROBABILITY = np.array([[1, 1, 0, 0, 0.75], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0.25, 0, 0, 0, 0]], np.float32)
@@ -103,7 +104,7 @@ def test_the_bundles_settings_reach_every_outcome(tmp_path):
 
     Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
     quality = QualityConfig(scores=(0.0, 1.0), dice=(0.25, 0.25), review_below=0.3, fitted_on="valid")
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), quality=quality)
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)), quality=quality)
     segmenter = Segmenter(Member(info, Faint(), "faint"))
     (outcome,) = predict_files(segmenter, find_jobs([tmp_path / "a.png"]), Shelf(tmp_path / "masks"))
     entry = outcome.to_json()

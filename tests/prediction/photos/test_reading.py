@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from figureground.bundle import BundleInfo
-from figureground.config import PreprocessingConfig
 from figureground.errors import FiguregroundError, TooLargeError
 from figureground.image_files import ReadLimits
 from figureground.images import pixel_count, read_image
@@ -19,6 +18,7 @@ from figureground.prediction import Member, Segmenter
 from figureground.prediction.batch.jobs import find_jobs
 from figureground.prediction.batch.predict import predict_files
 from figureground.prediction.batch.shelf import Shelf
+from figureground.preprocessing import Preprocessing
 
 
 class Brightness:
@@ -31,7 +31,7 @@ class Brightness:
 
 @pytest.fixture
 def segmenter():
-    return Segmenter(Member(BundleInfo(preprocessing=PreprocessingConfig((32, 32))), Brightness(), "brightness"))
+    return Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(), "brightness"))
 
 
 def quarter(width=64, height=48):

@@ -7,14 +7,14 @@ from PIL import Image
 
 from figureground import Prediction, load
 from figureground.bundle import BundleInfo, write_bundle
-from figureground.config import ModelConfig, OperatingPoint, PreprocessingConfig
+from figureground.config import ModelConfig, OperatingPoint
 from figureground.errors import FiguregroundError
 from figureground.models import create_model
 from figureground.models.weights import read_state_dict
 from figureground.prediction import Member, Segmenter, load_state_dict
 from figureground.prediction.photos.engines.torch_engine import TorchEngine
 from figureground.prediction.photos.result import PICTURES, lay_over
-from figureground.preprocessing import Restored
+from figureground.preprocessing import Preprocessing, Restored
 
 
 class Brightness:
@@ -35,7 +35,7 @@ DEFAULT = OperatingPoint()
 
 
 def brightness(point=DEFAULT):
-    info = BundleInfo(preprocessing=PreprocessingConfig((32, 32)), operating_point=point)
+    info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=point)
     return Segmenter(Member(info, Brightness(), "brightness"))
 
 
@@ -48,7 +48,7 @@ def segmenter():
 def bundle(tmp_path):
     torch.manual_seed(0)
     network = create_model("unet", {"base_width": 4})
-    info = BundleInfo(ModelConfig("unet", {"base_width": 4}), PreprocessingConfig((32, 32)))
+    info = BundleInfo(ModelConfig("unet", {"base_width": 4}), Preprocessing((32, 32)))
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     write_bundle(tmp_path / "model.safetensors", weights, info)
     return tmp_path / "model.safetensors"

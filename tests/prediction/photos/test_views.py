@@ -3,11 +3,11 @@ import pytest
 
 from figureground import Views, load
 from figureground.bundle import BundleInfo
-from figureground.config import OperatingPoint, PreprocessingConfig
+from figureground.config import OperatingPoint
 from figureground.errors import FiguregroundError, UsageError
 from figureground.prediction import Member, Segmenter
 from figureground.prediction.photos.views import least_size, logit_maps, mean_map
-from figureground.preprocessing import resized
+from figureground.preprocessing import Preprocessing, resized
 
 RNG = np.random.default_rng(0)
 
@@ -38,7 +38,7 @@ class Constant:
 
 
 def member(engine, size=(32, 48), point=OperatingPoint()):  # noqa: B008 (frozen)
-    return Member(BundleInfo(preprocessing=PreprocessingConfig(size), operating_point=point), engine, engine.name)
+    return Member(BundleInfo(preprocessing=Preprocessing(size), operating_point=point), engine, engine.name)
 
 
 def noise(height, width):
@@ -111,7 +111,7 @@ def test_a_photo_is_not_enlarged_beyond_its_own_size(photo, scale, seen):
 
 
 def test_a_photo_keeps_twice_what_the_largest_view_of_any_network_sees():
-    assert least_size([PreprocessingConfig((32, 48)), PreprocessingConfig((64, 40))], Views(scales=(1, 1.5))) == (
+    assert least_size([Preprocessing((32, 48)), Preprocessing((64, 40))], Views(scales=(1, 1.5))) == (
         192,
         144,
     )
@@ -119,14 +119,14 @@ def test_a_photo_keeps_twice_what_the_largest_view_of_any_network_sees():
 
 def test_crops_are_of_photos_that_are_read_whole():
     """A photo of any size has sides below the least: none is reduced."""
-    both = [PreprocessingConfig((32, 48)), PreprocessingConfig((32, 48), "crops", scale=0.25)]
+    both = [Preprocessing((32, 48)), Preprocessing((32, 48), "crops", scale=0.25)]
     assert min(least_size(both, Views())) > 10**9
 
 
 POLICIES = {
-    "fit": PreprocessingConfig((32, 48), "fit"),
-    "crops": PreprocessingConfig((32, 48), "crops"),
-    "half": PreprocessingConfig((32, 48), "crops", scale=0.5),
+    "fit": Preprocessing((32, 48), "fit"),
+    "crops": Preprocessing((32, 48), "crops"),
+    "half": Preprocessing((32, 48), "crops", scale=0.5),
 }
 
 
