@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from figureground.images import write_image
-from figureground.prediction.pictures.cutout import composite, cutout
+from figureground.prediction.pictures.cutout import backdrop, blended, cutout_bands
 from figureground.prediction.pictures.matting import Grid, foreground_of, local_colours
 from figureground.preprocessing import sigmoid
 
@@ -51,6 +51,11 @@ def as_network(alpha: np.ndarray, height: int, width: int, too_wide: int = 0) ->
     small = ndimage.maximum_filter(small, 2 * too_wide + 1)
     logits = np.clip(np.log((small + 0.02) / (1.02 - small)), -4, 4).astype(np.float32)
     return sigmoid(np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR)))
+
+
+def cutout(image: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """The whole of a cut-out, (H, W, 4)."""
+    return np.concatenate([rgba for _, rgba in cutout_bands(image, probability, threshold)])
 
 
 def refine_alpha(image: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -190,8 +195,8 @@ def row(image: np.ndarray, probability: np.ndarray, top: int, left: int) -> np.n
     ours = cutout(image, probability)
     panels = [
         image,
-        *(composite(with_alpha(image, alpha), MAGENTA) for alpha in (mask, probability)),
-        *(composite(ours, colour) for colour in (MAGENTA, WHITE)),
+        *(blended(with_alpha(image, alpha), backdrop(MAGENTA, *mask.shape)) for alpha in (mask, probability)),
+        *(blended(ours, backdrop(colour, *mask.shape)) for colour in (MAGENTA, WHITE)),
     ]
     crops = [panel[top : top + CROP, left : left + CROP] for panel in panels]
     return np.concatenate(crops, axis=1).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)

@@ -39,7 +39,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
 
     for index in range(min(given.images, len(dataset))):
         sample = clock("read", lambda index=index: dataset[index])
-        logits = clock("network", lambda image=sample.image: segmenter.logits([image])[0])
+        logits = clock("network", lambda image=sample.image: segmenter.logit_maps([image])[0])
         small = as_seen(preprocessing, sample).truth
         for what, truth in (("score at the network's size", small), ("score at the photo's own size", sample.truth)):
             probability = preprocessing.restore(logits, *truth[0].shape)

@@ -64,13 +64,13 @@ class Span(NamedTuple):
 
 
 @contextmanager
-def _axes(columns: int = 1, width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, list[Axes]]]:
+def _axes(columns: int = 1, height: float = HEIGHT) -> Iterator[tuple[Figure, list[Axes]]]:
     """An empty figure with axes beside each other, in the style of all."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        figure = Figure(figsize=(columns * width, height), dpi=120, layout="constrained")
+        figure = Figure(figsize=(columns * WIDTH, height), dpi=120, layout="constrained")
         yield figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
@@ -104,57 +104,46 @@ def draw_training(rows: Sequence[Mapping[str, float]], monitored: str, best: Map
         title: above both.
     """
     with _axes(columns=2) as (figure, (losses, scores)):
-        _by_epoch(losses, rows, _losses(rows), "loss")
-        _by_epoch(scores, rows, [monitored], _words(monitored))
+        _by_epoch(losses, rows, "loss")
+        _by_epoch(scores, rows, monitored)
         scores.axhline(best[monitored], color=GREY, lw=0.8, zorder=0)
         scores.set_title(f"best {best[monitored]:.4f} in epoch {best['epoch']:.0f}", fontsize=10)
         figure.suptitle(title)
     return figure
 
 
-def draw_losses(rows: Sequence[Mapping[str, float]]) -> Figure:
-    """All losses by epoch, from the rows of ``metrics.csv``."""
+def draw_history(rows: Sequence[Mapping[str, float]], column: str) -> Figure:
+    """A column of ``metrics.csv`` by epoch, or, for ``loss``, all of them that are losses."""
     with _axes() as (figure, (axes,)):
-        _by_epoch(axes, rows, _losses(rows), "loss")
+        _by_epoch(axes, rows, column)
     return figure
-
-
-def draw_monitored(rows: Sequence[Mapping[str, float]], monitored: str) -> Figure:
-    """A figure by epoch, from the rows of ``metrics.csv``."""
-    with _axes() as (figure, (axes,)):
-        _by_epoch(axes, rows, [monitored], _words(monitored))
-    return figure
-
-
-def _losses(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    return [name for name in rows[-1] if name.endswith("_loss")]
 
 
 def _words(column: str) -> str:
     return column.replace("_", " ").replace("dice", "Dice")
 
 
-def _by_epoch(axes: Axes, rows: Sequence[Mapping[str, float]], columns: Sequence[str], title: str) -> None:
+def _by_epoch(axes: Axes, rows: Sequence[Mapping[str, float]], title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in rows]
-    for column in columns:
+    for column in [name for name in rows[-1] if name == title or (title == "loss" and name.endswith("_loss"))]:
         split = column.partition("_")[0]
         colour, marker = MARKS.get(split, (GREY, "^"))
         axes.plot(epochs, [row[column] for row in rows], color=colour, label=split, ms=3,
                   marker=marker if len(rows) <= MARKED_UP_TO else "")  # fmt: skip
-    axes.set(xlabel="epoch", ylabel=title)
+    axes.set(xlabel="epoch", ylabel=_words(title))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
 
 
-def draw_histogram(values: NDArray[np.float64], lines: Sequence[tuple[str, float, str]], x: str, y: str) -> Figure:
-    """How many of the values (n,), 0 to 1, are in each of 40 bins; ``lines`` are a label, a value and a colour each."""
+def draw_histogram(dice: NDArray[np.float64], lines: Sequence[tuple[str, float, str]]) -> Figure:
+    """How many images have a Dice, (n,), in each of 40 bins; ``lines`` are a label, a value and a colour each."""
     with _axes() as (figure, (axes,)):
-        axes.hist(values, bins=np.linspace(0, 1, 41).tolist(), color=BLUE)
+        axes.hist(dice, bins=np.linspace(0, 1, 41).tolist(), color=BLUE)
         for label, value, colour in lines:
             axes.axvline(value, color=colour, ls="--" if colour == GREY else "-", label=label)
-        axes.set(xlabel=x, ylabel=y, xlim=(0, 1))
+        axes.set(xlabel="Dice of the image", ylabel="images", xlim=(0, 1))
         axes.legend(loc="upper left")
     return figure
 
@@ -195,7 +184,7 @@ def draw_curves(
     return figure
 
 
-def draw_spans(spans: Sequence[Span], overall: float, x: str) -> Figure:
+def draw_spans(spans: Sequence[Span], overall: float) -> Figure:
     """Means with their intervals, a row each below the name of their group; ``overall`` is a dashed line."""
     labels: list[str] = []
     rows: list[tuple[int, Span]] = []
@@ -210,7 +199,7 @@ def draw_spans(spans: Sequence[Span], overall: float, x: str) -> Figure:
             axes.plot(span.ci95, [row, row], color=span.colour)
             axes.plot(span.mean, row, "o", color=span.colour, ms=5, fillstyle="full" if span.filled else "none")
         axes.set_yticks(range(len(labels)), labels, fontsize=9)
-        axes.set(xlabel=x, ylim=(len(labels) - 0.5, -0.5))
+        axes.set(xlabel="mean Dice", ylim=(len(labels) - 0.5, -0.5))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", alpha=0.25)
     return figure

@@ -135,8 +135,8 @@ def show_test_image(model: str, image_index: int, data_path: Path, save_dir: Pat
         raise FiguregroundError(f"there is no test image {image_index}; expected 0 to {len(dataset) - 1}")
     segmenter = load_state_dict(saved_model(model), MODEL_NAMES[model])
     sample = dataset[image_index]
-    found = segmenter.logits([sample.image])[0] > segmenter.logit_threshold
-    value = float(dice(*counts(found, *as_seen(segmenter.preprocessing, sample).truth)))
+    seen = as_seen(segmenter.preprocessing, sample)
+    value = float(dice(*counts(segmenter.predict(seen.image).mask, *seen.truth)))
     prediction = segmenter.predict(sample.image)
     example = Example(sample.name, sample.image, sample.mask, prediction.mask, value)
     return value, draw_examples([example], fallback=save_dir / f"{model}-test-{image_index}.png")

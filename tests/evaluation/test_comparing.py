@@ -24,7 +24,10 @@ def evaluation(model, figures, metric="dice", names=None, size=(32, 32), native=
     rows = np.zeros((len(figures), len(COLUMNS)))
     rows[:, COLUMNS.index(metric)] = figures
     names = names or tuple(map(str, range(len(figures))))
-    return Evaluation("pets", model, "test", "foreground", 0.5, size, names, Scores(rows, {}), native)
+    return Evaluation(
+        "pets", model, "test", "foreground", 0.5, size, names, Scores(rows, None), native,
+        fitted=None, quality=None, properties=None, estimates=None, scored_at="",
+    )  # fmt: skip
 
 
 def run_folder(root, name, **settings):
@@ -109,7 +112,7 @@ def test_seeds_alone_make_no_pair(tmp_path):
 
 
 def test_other_input_sizes_are_compared_at_the_photos_own():
-    native = Scores(evaluation("", BASE + 0.1).scores.rows, {})
+    native = Scores(evaluation("", BASE + 0.1).scores.rows, None)
     small, large = evaluation("a", BASE, native=native), evaluation("b", BASE, size=(64, 64), native=native)
     comparison = compare([small, large])
     assert comparison.native

@@ -38,8 +38,14 @@ def test_interval_is_that_of_scipy(method, scipys):
 
 
 def test_few_distinct_values():
-    theirs = stats.bootstrap((np.repeat([0.0, 1.0], [3, 9]),), np.mean, method="BCa", rng=1).confidence_interval
-    np.testing.assert_allclose(bootstrap_mean(np.repeat([0.0, 1.0], [3, 9])).ci95, theirs, atol=0.09)  # in twelfths
+    """Resampled sums of 3 zeros and 9 ones are binomial, so that the quantiles of BCa (Efron 1987) are known."""
+    sums = stats.binom(12, 9 / 12)
+    bias = stats.norm.ppf(sums.cdf(8) + sums.pmf(9) / 2)  # ties count half
+    acceleration = (3 * (-9 / 12) ** 3 + 9 * (3 / 12) ** 3) / (6 * (3 * (9 / 12) ** 2 + 9 * (3 / 12) ** 2) ** 1.5)
+    shifts = bias + stats.norm.ppf([0.025, 0.975])
+    shares = stats.norm.cdf(bias + shifts / (1 - acceleration * shifts))
+    values = np.repeat([0.0, 1.0], [3, 9])
+    np.testing.assert_allclose(bootstrap_mean(values).ci95, sums.ppf(shares) / 12, rtol=1e-12)
 
 
 def test_columns_have_the_intervals_they_have_alone():

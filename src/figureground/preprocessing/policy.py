@@ -116,11 +116,11 @@ class Preprocessing:
 
         return padded(self.scale_image(self._whole(image)), self.size, self._padding)
 
-    def resize_target(self, target: NDArray[np.uint8], padding: int = 0) -> NDArray[np.uint8]:
-        """A target (H, W) uint8 at the network's size like its image, with ``padding`` where there is no photo."""
+    def resize_target(self, target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A target (H, W) uint8 at the network's size like its image, with 0 where there is no photo."""
         from figureground.preprocessing.windows import padded
 
-        return padded(self.scale_target(self._whole(target)), self.size, padding)
+        return padded(self.scale_target(self._whole(target)), self.size, 0)
 
     def _whole(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.resize == "crops":

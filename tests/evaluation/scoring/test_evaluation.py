@@ -85,7 +85,7 @@ def test_padding_is_not_scored(preprocessing, words, dice):
 def test_the_batch_size_changes_nothing(evaluation):
     info = BundleInfo(preprocessing=Preprocessing((32, 32)))
     alone = evaluate(Segmenter(Member(info, Brightness(), "brightness")), FourImages(), batch_size=1)
-    np.testing.assert_array_equal(alone.counts, evaluation.counts)
+    np.testing.assert_array_equal(alone.scores.rows, evaluation.scores.rows)
 
 
 def test_the_threshold_of_the_bundle_is_scored_beside_the_headline():
@@ -267,7 +267,7 @@ def test_images_are_let_go(segmenter):
 
 def test_pooled_figures_are_those_of_all_pixels_together():
     rng = np.random.default_rng(0)
-    tally = Tally(3)
+    tally = Tally()
     for _ in range(3):
         probability = rng.random((20, 30)).astype(np.float32)
         truth = rng.integers(0, 2, (20, 30)) == 1

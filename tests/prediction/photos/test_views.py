@@ -156,14 +156,6 @@ def test_more_than_there_is_of_a_photo_is_refused():
         Segmenter(seeing, views=Views(scales=(1.0, 2.5)))
 
 
-def test_logits_of_every_policy_have_the_size_of_the_scores():
-    whole = Member(BundleInfo(preprocessing=POLICIES["crops"]), Brightness(), "brightness")
-    small = Member(BundleInfo(preprocessing=POLICIES["fit"]), Brightness(), "brightness")
-    photos = [noise(70, 50), noise(20, 20)]
-    assert [logits.shape for logits in Segmenter(whole, small).logits(photos)] == [(70, 50), (20, 20)]
-    assert [logits.shape for logits in Segmenter(small, whole).logits(photos)] == [(32, 23), (32, 32)]
-
-
 @pytest.mark.parametrize("scales", [(), (0.5,), (1.0, 0.99), (-2.0,), (float("nan"),)])
 def test_scales_that_are_refused(scales):
     with pytest.raises(FiguregroundError, match="expected numbers from 1, such as 1 and 2"):
@@ -198,7 +190,6 @@ def test_an_ensemble_is_the_mean_of_logits_above_the_mean_threshold():
     np.testing.assert_allclose(prediction.probability, 1 / (1 + np.exp(-(3.0 - 2.0 / 2) / 2)), rtol=1e-6)
     assert prediction.mask.all()
     assert two.logit_maps([noise(10, 20)])[0].shape == (64, 64)
-    assert two.logits([noise(10, 20)])[0].shape == (32, 48)  # scores are taken at the first one's size
 
 
 def test_a_segmenter_needs_a_model():

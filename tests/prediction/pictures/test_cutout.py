@@ -4,10 +4,15 @@ from PIL import Image
 
 from figureground import Prediction
 from figureground.errors import FiguregroundError
-from figureground.prediction.pictures.cutout import composite, cutout, parse_background
+from figureground.prediction.pictures.cutout import blended, parse_background
 from figureground.prediction.pictures.matting import Grid, foreground_of, local_colours
 
 ORANGE, BLUE = (210, 140, 60), (40, 90, 160)
+NOTHING = Prediction(np.zeros((50, 50, 3), np.uint8), np.zeros((50, 50), np.float32))
+
+
+def cutout(image, probability, threshold=0.5):
+    return np.asarray(Prediction(image, probability, threshold).cutout())
 
 
 @pytest.fixture
@@ -56,15 +61,16 @@ def test_threshold_moves_the_edge(prediction):
     assert sizes == pytest.approx(expected, rel=0.02)
 
 
-def test_composite_known_values():
+def test_blended_known_values():
     rgba = np.array([[(200, 100, 0, 255), (200, 100, 0, 0), (200, 100, 0, 128)]], np.uint8)
-    assert composite(rgba, (0, 0, 255)).tolist() == [[[200, 100, 0], [0, 0, 255], [100, 50, 127]]]
+    blue = np.full((1, 3, 3), (0, 0, 255), np.uint8)
+    assert blended(rgba, blue).tolist() == [[[200, 100, 0], [0, 0, 255], [100, 50, 127]]]
 
 
 def test_background_image_covers_and_is_cropped_in_the_middle():
     background = np.zeros((10, 40, 3), np.uint8)
     background[:, 15:25] = (0, 255, 0)  # the middle square
-    out = composite(np.zeros((50, 50, 4), np.uint8), background)
+    out = np.asarray(NOTHING.cutout(background))
     assert out.shape == (50, 50, 3)
     assert (out[:, 5:45] == (0, 255, 0)).all()
 
@@ -72,7 +78,7 @@ def test_background_image_covers_and_is_cropped_in_the_middle():
 @pytest.mark.parametrize("background", [(255, 0), (0, 0, 256), (-1, 0, 0), np.zeros((4, 4), np.uint8)])
 def test_bad_backgrounds(background):
     with pytest.raises(FiguregroundError, match="expected"):
-        composite(np.zeros((2, 2, 4), np.uint8), background)
+        NOTHING.cutout(background)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from figureground.drawing import (
     Span,
     draw_curves,
     draw_histogram,
-    draw_losses,
-    draw_monitored,
+    draw_history,
     draw_spans,
 )
 from figureground.evaluation.scoring.evaluation import Evaluation
@@ -34,24 +33,22 @@ def draw_figures(
     """Each plot that there are figures for, with its name."""
     mean, median = evaluation.dice.mean, float(np.median(evaluation.dice_per_image))
     lines = [(f"mean {mean:.4f}", mean, ORANGE), (f"median {median:.4f}", median, GREY)]
-    yield "histogram", draw_histogram(evaluation.dice_per_image, lines, "Dice of the image", "images")
-    if evaluation.scores.parts is not None:
-        yield "threshold", _threshold(evaluation)
-        yield "reliability", _reliability(Reliability(*evaluation.scores.parts.reliability))
-    if evaluation.quality:
-        share, risk = zip(*evaluation.quality.curve, strict=True)
-        by_chance = Curve("by chance", (0, 1), [evaluation.quality.aurc_random] * 2, GREY)
-        ordered = Curve("in the order of the estimates", share, risk, BLUE, "o")
-        yield "risk_coverage", draw_curves([ordered, by_chance], "share of the masks that is kept",
-                                           "mean of 1 - Dice", legend="lower right", from_zero=True)  # fmt: skip
+    yield "histogram", draw_histogram(evaluation.dice_per_image, lines)
+    yield "threshold", _threshold(evaluation)
+    yield "reliability", _reliability(Reliability(*evaluation.scores.parts.reliability))
+    share, risk = zip(*evaluation.quality.curve, strict=True)
+    by_chance = Curve("by chance", (0, 1), [evaluation.quality.aurc_random] * 2, GREY)
+    ordered = Curve("in the order of the estimates", share, risk, BLUE, "o")
+    yield "risk_coverage", draw_curves([ordered, by_chance], "share of the masks that is kept",
+                                       "mean of 1 - Dice", legend="lower right", from_zero=True)  # fmt: skip
     if history:
-        yield "losses", draw_losses(history)
-        yield "valid_dice", draw_monitored(history, "valid_dice")
+        yield "losses", draw_history(history, "loss")
+        yield "valid_dice", draw_history(history, "valid_dice")
     measured = [found for found in slices if found.attribute in PROPERTIES]
     named = [found for found in slices if found.attribute not in PROPERTIES]
     for name, shown in (("slices_properties", measured), ("slices_metadata", named)):
         if shown:
-            yield name, draw_spans(list(map(_span, shown)), mean, "mean Dice")
+            yield name, draw_spans(list(map(_span, shown)), mean)
 
 
 def title_of(attribute: str) -> str:
@@ -61,7 +58,6 @@ def title_of(attribute: str) -> str:
 
 def _threshold(evaluation: Evaluation) -> Figure:
     parts = evaluation.scores.parts
-    assert parts is not None
     curves = [
         Curve("mean of the images", THRESHOLDS, parts.sweep_dice / len(evaluation.names), BLUE, "o"),
         Curve("all pixels together", THRESHOLDS, dice(*parts.sweep), GREY),

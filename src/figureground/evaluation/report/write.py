@@ -91,25 +91,20 @@ def write_report(
 def _figures(evaluation: Evaluation) -> dict[str, object]:
     scores, dice = evaluation.scores, evaluation.dice_per_image
     tenth, median = np.quantile(dice, (0.1, 0.5))
-    swept = scores.parts.sweep_dice / len(dice) if scores.parts else np.zeros(1)
+    swept = scores.parts.sweep_dice / len(dice)
     best = int(swept.argmax())
     return {
         "title": f"How well {Path(evaluation.model).name} finds the figure",
         "e": evaluation,
         "n": len(dice),
-        "sizes": {evaluation.scored_at: scores}
-        | (
-            {}
-            if evaluation.native is None or evaluation.seen_at_own_size
-            else {"at the photos' own size": evaluation.native}
-        ),
+        "sizes": evaluation.by_size(),
         "metrics": METRICS,
         "interval_method": INTERVAL_METHOD,
         "tenth": tenth,
         "median": median,
         "failure": FAILURE,
         "failed": int((dice < FAILURE).sum()),
-        "sweep": {"best": THRESHOLDS[best], "dice": swept[best]} if scores.parts else None,
+        "sweep": {"best": THRESHOLDS[best], "dice": swept[best]},
         "poor": POOR,
         "empty_truths": int((scores.column("tp") + scores.column("fn") == 0).sum()),
         "key": ERROR_COLOURS,

@@ -69,27 +69,24 @@ class Evaluation:
     """At the size at which the network sees each photo, without padding; see ``scored_at``."""
     native: Scores | None
     """The same at each photo's own size."""
-    fitted: Fitted | None = None
+    fitted: Fitted | None
     """None where the bundle holds nothing but defaults."""
-    quality: QualityScores | None = None
+    quality: QualityScores
     """Of the estimates of each mask's Dice, as ``predict`` gives them: of the fitted masks, at the photos' own size if
     ``native`` is there."""
-    properties: NDArray[np.float64] | None = None
+    properties: NDArray[np.float64]
     """(N, len(PROPERTIES)), what each image is like; NaN where that does not exist."""
-    estimates: NDArray[np.float64] | None = None
+    estimates: NDArray[np.float64]
     """(N, 2), the estimated Dice of each mask, and 1 where it needs a review."""
-    scored_at: str = "at the network's size"
+    scored_at: str
     """Where ``scores`` compares prediction and truth, in words (``Preprocessing.scored_at``)."""
 
-    @property
-    def seen_at_own_size(self) -> bool:
-        """Whether the network saw all photos at their own size, so that ``native`` says the same."""
-        return self.native is not None and np.array_equal(self.scores.rows, self.native.rows, equal_nan=True)
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """(N, 3): true positive, false positive and false negative pixels of each image."""
-        return np.stack([self.scores.column(name) for name in ("tp", "fp", "fn")], axis=1).astype(np.int64)
+    def by_size(self) -> dict[str, Scores]:
+        """The scores by the size, in words; ``native`` is left out where the network saw the photos at their own."""
+        found = {self.scored_at: self.scores}
+        if self.native and not np.array_equal(self.scores.rows, self.native.rows, equal_nan=True):
+            found["at the photos' own size"] = self.native
+        return found
 
     @property
     def dice_per_image(self) -> NDArray[np.float64]:
@@ -106,9 +103,9 @@ class Evaluation:
         """The mean of the images' IoU."""
         return self.scores.means["iou"]
 
-    def worst(self, most: int = 3) -> list[tuple[str, float]]:
-        """The names of the images with the lowest Dice, the lowest first, each with its Dice."""
-        order = np.argsort(self.dice_per_image, kind="stable")[:most]
+    def worst(self) -> list[tuple[str, float]]:
+        """The names of the three images with the lowest Dice, the lowest first, each with its Dice."""
+        order = np.argsort(self.dice_per_image, kind="stable")[:3]
         return [(self.names[index], float(self.dice_per_image[index])) for index in order]
 
     def to_json(self) -> dict[str, Any]:
@@ -127,7 +124,7 @@ class Evaluation:
             **self.scores.to_json(),
             "native": self.native.to_json() if self.native else None,
             "fitted": self.fitted.to_json() if self.fitted else None,
-            "quality": self.quality.to_json() if self.quality else None,
+            "quality": self.quality.to_json(),
         }
 
     def summary(self) -> str:
@@ -140,9 +137,8 @@ class Evaluation:
             f"means of the images with intervals: {INTERVAL_METHOD}; pooled: all pixels together",
             f"threshold {self.threshold:g}, border counted as: {self.foreground}",
             f"{EMPTY_MASK_RULE} (both: {both}, one: {one})",
+            self.quality.summary(),
         ]
-        if self.quality:
-            lines.append(self.quality.summary())
         if self.foreground == "ignore":
             lines.append(LEFT_OUT_RULE)
         if len(self.names) < FEWEST_FOR_INTERVALS:
@@ -150,9 +146,7 @@ class Evaluation:
         return "\n".join(lines)
 
     def _table(self) -> Iterator[str]:
-        sizes = {self.scored_at: self.scores}
-        if self.native and not self.seen_at_own_size:
-            sizes["at the photos' own size"] = self.native
+        sizes = self.by_size()
         if self.fitted:
             sizes[f"fitted, threshold {self.fitted.settings['threshold']:.3f}"] = self.fitted.scores
         yield " " * 22 + "".join(f"{title:28}{'pooled':>8}  " for title in sizes).rstrip()
@@ -199,7 +193,7 @@ def evaluate(
     require(batch_size >= 1, f"batch_size is {batch_size}; expected at least 1")
     require(len(dataset) > 0, f"{dataset.name}: the split {dataset.split!r} has no images to score")
     kinds = ["", *(["native_"] if native else []), *(["fitted_"] if _is_fitted(segmenter) else [])]
-    tallies = {kind: Tally(len(dataset)) for kind in kinds}
+    tallies = {kind: Tally() for kind in kinds}
     properties, judged = np.empty((len(dataset), len(PROPERTIES))), np.empty((len(dataset), 3))
     maps = logit_maps(segmenter, dataset, batch_size=batch_size, progress=progress, what="scoring")
     for index, (sample, logits) in enumerate(maps):
@@ -299,8 +293,6 @@ def write_table(path: Path, evaluation: Evaluation) -> None:
     by_kind = {"": evaluation.scores, "native_": evaluation.native, "fitted_": fitted}
     given = {kind: scores for kind, scores in by_kind.items() if scores is not None}
     columns = [*PROPERTIES, *(kind + name for kind in given for name in COLUMNS), "estimated_dice", "needs_review"]
-    assert evaluation.properties is not None
-    assert evaluation.estimates is not None
     table = np.hstack([evaluation.properties, *(scores.rows for scores in given.values()), evaluation.estimates])
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors=UNSPEAKABLE) as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -147,14 +147,17 @@ class Scores:
 
     rows: NDArray[np.float64]
     """(N, len(COLUMNS))."""
-    pooled: dict[str, float]
-    """What ``figures_of`` says of all pixels together."""
-    parts: Parts | None = None
-    """Of all images, added up; none of none."""
+    parts: Parts
+    """Of all images, added up."""
 
     def column(self, name: str) -> NDArray[np.float64]:
         """One of ``COLUMNS`` for every image, (N,)."""
         return self.rows[:, COLUMNS.index(name)]
+
+    @cached_property
+    def pooled(self) -> dict[str, float]:
+        """What ``figures_of`` says of all pixels together."""
+        return figures_of(self.parts)
 
     @cached_property
     def means(self) -> dict[str, Mean]:
@@ -175,19 +178,17 @@ class Scores:
 
 
 class Tally:
-    """Takes the scores of ``n`` images one by one; of each it keeps its row, and of all the sum of their parts."""
+    """Takes the scores of images one by one; of each it keeps its row, and of all the sum of their parts."""
 
-    def __init__(self, n: int) -> None:
-        self._rows = np.empty((n, len(COLUMNS)))
-        self._done = 0
-        self._parts: Parts | None = None
+    def __init__(self) -> None:
+        self._rows: list[tuple[float, ...]] = []
+        self._parts = Parts(*(np.zeros(()) for _ in Parts._fields))
 
     def add(self, image: ImageScores) -> None:
         """Take one more."""
-        self._rows[self._done] = image.row
-        self._done += 1
-        self._parts = image.parts if self._parts is None else Parts(*map(np.add, self._parts, image.parts))
+        self._rows.append(image.row)
+        self._parts = Parts(*map(np.add, self._parts, image.parts))
 
     def scores(self) -> Scores:
         """Of all that were added."""
-        return Scores(self._rows, figures_of(self._parts) if self._parts else {}, self._parts)
+        return Scores(np.array(self._rows, np.float64), self._parts)

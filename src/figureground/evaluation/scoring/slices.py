@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,13 +108,13 @@ class Correlation:
     ci95: tuple[float, float]
 
 
-def slices_of(evaluation: Evaluation, metadata: Metadata | None = None, metric: str = "dice") -> list[Slice]:
+def slices_of(evaluation: Evaluation, metadata: Metadata | None = None) -> list[Slice]:
     """Every group of images against all others, at the network's size; none where there are too few images."""
     groups = groups_of(evaluation, metadata)
     if not groups:
         return []
     members = np.stack([group.members for group in groups], axis=1)
-    found = group_differences(evaluation.scores.column(metric), members)
+    found = group_differences(evaluation.dice_per_image, members)
     corrected = holm([result.p for result in found])
     return [
         Slice(group.attribute, group.label, int(group.members.sum()), result.mean, result.difference, p)
@@ -137,18 +137,12 @@ def changed_slices(
 def groups_of(evaluation: Evaluation, metadata: Metadata | None = None) -> list[Group]:
     """Thirds of every property and of numeric columns, and one group a value of the other columns."""
     found: list[Group] = []
-    for name, values in _measured(evaluation):
-        words = PROPERTIES[name]
+    for (name, words), values in zip(PROPERTIES.items(), evaluation.properties.T, strict=True):
         found += _thirds(name, values, (words.low, "medium", words.high))
     for column, texts in (metadata or {}).items():
         numbers = _numbers(texts)
         found += _categories(column, texts) if numbers is None else _thirds(column, numbers, ("low", "medium", "high"))
     return [group for group in found if SMALLEST_GROUP <= group.members.sum() < len(evaluation.names)]
-
-
-def _measured(evaluation: Evaluation) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    if evaluation.properties is not None:
-        yield from zip(PROPERTIES, evaluation.properties.T, strict=True)
 
 
 def _thirds(attribute: str, values: NDArray[np.float64], words: tuple[str, str, str]) -> list[Group]:
@@ -178,11 +172,11 @@ def _numbers(texts: Sequence[str]) -> NDArray[np.float64] | None:
     return numbers if len(np.unique(numbers[np.isfinite(numbers)])) > SMALLEST_GROUP else None
 
 
-def correlations_of(evaluation: Evaluation, metric: str = "dice") -> list[Correlation]:
-    """Spearman's rank correlation of every property and a figure, with its interval."""
-    figures = evaluation.scores.column(metric)
+def correlations_of(evaluation: Evaluation) -> list[Correlation]:
+    """Spearman's rank correlation of every property and the Dice, with its interval."""
+    figures = evaluation.dice_per_image
     found = []
-    for name, values in _measured(evaluation):
+    for name, values in zip(PROPERTIES, evaluation.properties.T, strict=True):
         known = np.isfinite(values)
         n = int(known.sum())
         if n < SMALLEST_GROUP or np.ptp(values[known]) == 0 or np.ptp(figures[known]) == 0:

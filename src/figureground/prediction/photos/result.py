@@ -21,7 +21,7 @@ from figureground.prediction.pictures.matting import Rows
 from figureground.prediction.pictures.polygons import Polygon, find_polygons
 from figureground.preprocessing import Restored
 
-RED = (255, 0, 0)
+RED_SHARE = 115  # of 256, in an overlay
 PICTURES = {"mask": ".png", "overlay": ".jpg", "cutout": ".png", "probability": ".png"}
 """What can be made of a prediction, and the kind of file that it goes to."""
 COLOURED = ("overlay", "cutout")
@@ -192,17 +192,11 @@ class Prediction:
         write_image(path, self.picture("mask"))
 
 
-def lay_over(
-    image: NDArray[np.uint8],
-    mask: NDArray[np.bool_],
-    colour: tuple[int, int, int] = RED,
-    opacity: float = 0.45,
-) -> NDArray[np.uint8]:
-    """An image (H, W, 3) with a colour over the pixels of a mask (H, W)."""
+def lay_over(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """An image (H, W, 3) with transparent red over the pixels of a mask (H, W)."""
     # By a table of what becomes of each level, which Pillow applies and pastes several times as fast as NumPy picks
     # and mixes the pixels of a mask: films need this for every frame.
-    share = round(256 * opacity)
-    levels = np.arange(256) * (256 - share) + np.asarray(colour)[:, None] * share + 128
+    levels = np.arange(256) * (256 - RED_SHARE) + np.array([[255], [0], [0]]) * RED_SHARE + 128
     table = (levels >> 8).ravel().tolist()
     picture = Image.fromarray(image)
     picture.paste(picture.point(table), (0, 0), Image.fromarray(mask * np.uint8(255)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, overload
@@ -21,7 +20,7 @@ from figureground.prediction.photos.member import Member, open_member
 from figureground.prediction.photos.reading import pixels_of, read_photo
 from figureground.prediction.photos.result import Prediction
 from figureground.prediction.photos.views import BATCH_SIZE, Views, least_size, logit_maps, mean_map
-from figureground.preprocessing import Preprocessing, Restored, resized
+from figureground.preprocessing import Preprocessing, Restored
 from figureground.pretrained import DEFAULT
 
 PHOTOS_AT_ONCE = Budget(BATCH_SIZE, 2**25)
@@ -96,11 +95,6 @@ class Segmenter:
         """What the model's own logits were divided by; 1 for several, which are calibrated before they are averaged."""
         return self.members[0].info.operating_point.temperature if len(self.members) == 1 else 1.0
 
-    @property
-    def logit_threshold(self) -> float:
-        """The threshold on the scale of the logits."""
-        return math.log(self.threshold / (1 - self.threshold))
-
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # str is iterable
     @overload
@@ -146,11 +140,6 @@ class Segmenter:
         """Images of any sizes, each (H, W, 3) uint8, to maps of logits (h, w): of all models and views, averaged."""
         by_member = [logit_maps(member, images, self.views) for member in self.members]
         return [mean_map(maps) for maps in zip(*by_member, strict=True)]
-
-    def logits(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Images of any sizes, each (H, W, 3) uint8, to logits (h, w) at the size at which scores are taken."""
-        sizes = (self.preprocessing.seen_size(*image.shape[:2]) for image in images)
-        return [resized(logits, *size) for logits, size in zip(self.logit_maps(images), sizes, strict=True)]
 
 
 def load(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from figureground.errors import UsageError
-from figureground.images import read_image, strips
+from figureground.images import read_image
 from figureground.prediction.pictures.matting import (
     Grid,
     Rows,
@@ -25,7 +25,9 @@ Background = tuple[int, int, int] | NDArray[np.uint8]
 """A colour, RGB 0 to 255, or an image (H, W, 3) of any size."""
 
 
-def cutout(image: NDArray[np.uint8], probability: Rows, threshold: float = 0.5) -> NDArray[np.uint8]:
+def cutout_bands(
+    image: NDArray[np.uint8], probability: Rows, threshold: float
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
     """The figure with a soft edge (``matting.alpha_model``) and its own colours (``matting.foreground_of``).
 
     Args:
@@ -33,16 +35,10 @@ def cutout(image: NDArray[np.uint8], probability: Rows, threshold: float = 0.5) 
         probability: (H, W), 0 to 1, of which a few hundred rows are taken at a time.
         threshold: the probability of the edge.
 
-    Returns:
-        (H, W, 4) uint8 RGBA, alpha not multiplied in. Pieces without any of the figure are (0, 0, 0, 0).
+    Yields:
+        Some rows at a time: which they are, and (n, W, 4) uint8 RGBA, alpha not multiplied in. Pieces without any of
+        the figure are (0, 0, 0, 0).
     """
-    return np.concatenate([rgba for _, rgba in cutout_bands(image, probability, threshold)])
-
-
-def cutout_bands(
-    image: NDArray[np.uint8], probability: Rows, threshold: float
-) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
-    """A ``cutout``, some rows at a time: which they are, and the rows."""
     grid = Grid.over(image)
     colours, prior = grid.sample(image), grid.sample(probability)
     model = alpha_model(grid, colours, prior, threshold)
@@ -61,26 +57,12 @@ def cutout_bands(
         yield band, rgba
 
 
-def composite(rgba: NDArray[np.uint8], background: Background) -> NDArray[np.uint8]:
-    """A cut-out over a background.
-
-    Args:
-        rgba: (H, W, 4) uint8, alpha not multiplied in.
-        background: see ``Background``; an image is scaled until it covers, and its middle is taken.
-
-    Returns:
-        (H, W, 3) uint8.
+def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint8]:
+    """A background (H, W, 3) of a photo's size: an image is scaled until it covers, and its middle is taken.
 
     Raises:
         FiguregroundError: a colour that is not three numbers from 0 to 255, an array that is no image.
     """
-    height, width = rgba.shape[:2]
-    behind = backdrop(background, height, width)
-    return np.concatenate([blended(rgba[rows], behind[rows]) for rows in strips(height, width)])
-
-
-def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint8]:
-    """A background (H, W, 3) of a photo's size, as ``composite`` takes it."""
     if isinstance(background, np.ndarray):
         picture = ImageOps.fit(Image.fromarray(read_image(background)), (width, height), Image.Resampling.BICUBIC)
         return np.asarray(picture)
