@@ -9,11 +9,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
+from PIL import Image, features
 
 from figureground.errors import MissingPackageError, TooLargeError, UnreadableImageError, UsageError
 
@@ -25,6 +26,15 @@ PLUGINS = {
 """The formats that are read, HEIF apart, by the names that Pillow gives them, and which of its modules read them. None
 of these starts a program, as Pillow's module for EPS does."""
 HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
+RAW_SUFFIXES = (
+    *(".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos"),
+    *(".nef", ".nrw", ".pef", ".sr2", ".srf", ".srw"),
+)
+"""Of what cameras saw, which begins as TIFF files do and holds a small preview first."""
+SUBFILE_TYPE, BITS, INK_SET, SAMPLE_FORMAT = 254, 258, 332, 339
+"""Tags of TIFF, and, below, values of theirs (TIFF Revision 6.0, sections 8, 16 and 19)."""
+PREVIEW, CMYK, SIGNED = 1, 1, 2
+HEAD = 16  # bytes by which a format is told
 SMALLER = "if it is trusted, shrink it, or raise the limit (predict: --max-pixels)"
 
 
@@ -50,6 +60,29 @@ class ReadLimits:
 DEFAULT_LIMITS = ReadLimits()
 
 
+def is_picture(path: Path) -> bool:
+    """Whether the name of a file says that it is a picture, damaged or not, or else its first bytes do.
+
+    Photos of a camera in its own format (``RAW_SUFFIXES``) are none, nor is what may not be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES or suffix in RAW_SUFFIXES:
+        return suffix in IMAGE_SUFFIXES
+    start = first_bytes(path)
+    if start.startswith(b"BM"):  # as texts do
+        return start[6:10] == bytes(4)
+    return start[4:12] in HEIF or any(_plugin(name, path, start)[1](start) is True for name in PLUGINS)
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first ``HEAD`` bytes of a file; none of what is no file, or may not be read."""
+    try:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
 @contextmanager
 def opening(source: str | Path | bytes, limits: ReadLimits) -> Iterator[Image.Image]:
     """Pillow's picture of a file, of which it has read the head.
@@ -57,17 +90,35 @@ def opening(source: str | Path | bytes, limits: ReadLimits) -> Iterator[Image.Im
     ``Image.open`` would do the same with a warning at a number of pixels that is set for the whole process.
     """
     with _file(source, limits) as file:
-        start = file.read(16)
+        start = file.read(HEAD)
         file_name = "" if isinstance(source, bytes) else str(source)
         for name in limits.formats:
             reads, accepts = _plugin(name, source, start)
             if accepts is not None and accepts(start) is True:
                 file.seek(0)
                 with reads(file, file_name) as picture:
+                    if name == "TIFF":
+                        _find_whole(picture, name_of(source))
                     yield picture
                 return
     problem = "is not an image, or of a kind that is not supported" if start else "is empty (0 bytes)"
     raise UnreadableImageError(f"{name_of(source)} {problem}; expected one of: {', '.join(IMAGE_SUFFIXES)}")
+
+
+def _find_whole(picture: Any, name: str) -> None:
+    """Turn to the first page of a TIFF file that is no preview, and refuse what Pillow would misread."""
+    while picture.tag_v2.get(SUBFILE_TYPE, 0) & PREVIEW:
+        try:
+            picture.seek(picture.tell() + 1)
+        except EOFError:
+            raise UnreadableImageError(
+                f"{name} holds no more than a preview, as a camera's raw photo; convert it to TIFF or JPEG"
+            ) from None
+    tags = picture.tag_v2
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()) and (8 in tags.get(BITS, ()) or tags.prefix == b"MM"):
+        raise UnreadableImageError(f"{name} holds signed numbers; expected 8 or 16 bits without sign. Convert it first")
+    if tags.get(INK_SET, CMYK) != CMYK:
+        raise UnreadableImageError(f"{name} holds inks other than CMYK; expected RGB. Convert it first")
 
 
 def _plugin(name: str, source: str | Path | bytes, start: bytes) -> Any:
@@ -77,8 +128,8 @@ def _plugin(name: str, source: str | Path | bytes, start: bytes) -> Any:
     """
     if name == "HEIF" and start[4:12] not in HEIF:
         return None, None
-    if name not in Image.OPEN and name != "HEIF":
-        import_module(f"PIL.{PLUGINS[name]}ImagePlugin")
+    if name != "HEIF":
+        _load(PLUGINS[name])
     if name not in Image.OPEN:
         try:
             from pillow_heif import register_heif_opener
@@ -88,6 +139,16 @@ def _plugin(name: str, source: str | Path | bytes, start: bytes) -> Any:
             ) from None
         register_heif_opener()
     return Image.OPEN[name]
+
+
+@cache
+def _load(name: str) -> None:
+    """One of Pillow's modules. That of TIFF shall leave all layouts to libtiff: its own code, for uncompressed files,
+    takes planes of 16 bits for 8, and refuses others.
+    """
+    module: Any = import_module(f"PIL.{name}ImagePlugin")
+    if name == "Tiff" and features.check("libtiff"):
+        module.READ_LIBTIFF = True
 
 
 @contextmanager

@@ -34,6 +34,7 @@ WRITABLE_SUFFIXES = {
 CACHED_PIXELS = 2**16  # pixels that are converted at once: few enough for the processor's cache
 REDUCTIONS = (8, 4, 2)  # that a JPEG decoder knows, the largest first
 LYING = (5, 6, 7, 8)  # EXIF orientations that are stored with height and width exchanged
+WHITE_IS_ZERO = 0  # of TIFF's tag PhotometricInterpretation
 LARGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 log = logging.getLogger(__name__)
@@ -148,11 +149,12 @@ def _decoding(
                         f"{name} is too large ({picture.width}×{picture.height} is more than {limits.pixels:.0f} "
                         f"pixels); {SMALLER}"
                     )
-                if getattr(picture, "is_animated", False) and picture.format != "MPO":  # a camera's, with previews
+                several = getattr(picture, "is_animated", False) and not picture.tell()  # otherwise previews precede it
+                if several and picture.format != "MPO":  # a camera's, with previews
                     log.warning("%s holds several pictures; the first is used", name)
                 prepare(picture)
                 picture.load()
-                yield picture
+                yield _from_black_to_white(picture)
     except FileNotFoundError:
         raise UnreadableImageError(f"{name}: no such file") from None
     except IsADirectoryError:
@@ -162,7 +164,24 @@ def _decoding(
     except (Image.DecompressionBombError, MemoryError) as error:  # Pillow's, of a part of the picture
         raise TooLargeError(f"{name} is too large ({error or 'no memory is left'}); {SMALLER}") from None
     except BROKEN_PICTURE as error:
-        raise UnreadableImageError(f"{name} cannot be decoded ({error}); is it damaged? Get it again") from None
+        raise UnreadableImageError(
+            f"{name} cannot be decoded ({error}); is it damaged? Get it again, or convert it to PNG"
+        ) from None
+
+
+def _from_black_to_white(picture: Image.Image) -> Image.Image:
+    """A decoded picture, with levels from black, 0, to white, 65535, where Pillow leaves those of a TIFF file as they
+    are stored: of 12 bits, or of 16 from white to black.
+    """
+    if picture.format != "TIFF" or picture.mode != "I;16":
+        return picture
+    tags: Any = picture.getexif()
+    levels = np.asarray(picture)
+    if tags.get(ExifTags.Base.BitsPerSample) == 12:
+        levels = np.round(levels * (65535 / 4095)).astype(np.uint16)
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
+        levels = 65535 - levels
+    return Image.fromarray(levels)  # upright: Pillow turns TIFF files when it loads them
 
 
 def pixel_count(source: str | Path, limits: ReadLimits = DEFAULT_LIMITS) -> int:
