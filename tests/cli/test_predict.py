@@ -134,6 +134,18 @@ def test_lists_of_photos(command, photos, tmp_path):
     assert command("--list", "none.txt")[::2] == (1, "error: none.txt: No such file or directory\n")
 
 
+def test_photos_are_known_by_their_first_bytes_and_what_is_left_out_is_named(command, photos, tmp_path):
+    Image.new("RGB", (8, 8)).save(photos / "noext", "JPEG")
+    for name in "abcd":
+        (photos / f"{name}.txt").write_text("no picture")
+    status, out, _ = command("photos", "--json", "f.json")
+    assert status == 0
+    assert (tmp_path / "masks" / "noext.png").is_file()
+    assert "left out, as no pictures: 4 files (a.txt, b.txt, c.txt, ...)\n" in out.decode()
+    left_out = json.loads((tmp_path / "f.json").read_text())["left_out"]
+    assert left_out == [f"photos/{name}.txt" for name in "abcd"]
+
+
 def test_what_became_of_each_photo_as_json(command, photos, bright_onnx, tmp_path):
     (photos / "broken.jpg").write_bytes(b"x")
     command("photos/a.png")
@@ -147,6 +159,7 @@ def test_what_became_of_each_photo_as_json(command, photos, bright_onnx, tmp_pat
     assert figures.pop("seconds") > 0
     assert figures == {
         "model": str(bright_onnx), "engine": "onnxruntime", "threshold": 0.5, "done": 2, "there": 1, "failed": 1,
+        "left_out": [],
     }  # fmt: skip
     assert there == {"file": "photos/a.png", "status": "there", "files": ["masks/a.png"]}
     assert sorted(broken) == ["file", "files", "message", "status"]

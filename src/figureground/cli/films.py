@@ -25,6 +25,7 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
         UsageError: not all of it, and a film was named, or films are ``alone``, rather than found among photos.
     """
     from figureground.prediction.films.predict import SHOWN
+    from figureground.prediction.films.reading import is_film
 
     others = [kind for kind in kinds if kind not in SHOWN]
     if others and (alone or any(is_film(Path(source)) for source in sources)):
@@ -35,14 +36,6 @@ def shown_in_films(kinds: Sequence[str], sources: Sequence[str], *, alone: bool)
             f"films are {'made without' if shown else 'left out: they cannot show'} {', '.join(others)}", err=True
         )
     return shown
-
-
-def is_film(path: Path) -> bool:
-    """Whether it is called one, and is no folder."""
-    from figureground.prediction.batch.jobs import is_folder
-    from figureground.prediction.films.reading import VIDEO_SUFFIXES
-
-    return path.suffix.lower() in VIDEO_SUFFIXES and not is_folder(path)
 
 
 def predict_film(

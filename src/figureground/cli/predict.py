@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from figureground.cli.common import app, needs, options, refuse_existing
-from figureground.cli.films import is_film, predict_film, shown_in_films
+from figureground.cli.films import predict_film, shown_in_films
 from figureground.cli.options import computes, option
 from figureground.config import PostProcessingConfig
 from figureground.errors import BadBundleError, FiguregroundError, UsageError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from figureground.prediction.pictures.cutout import Background
 
 STDIN = "-"
+SOME = 3  # of many files, those that are named
 DEFAULT_OUTPUT = Path("masks")
 InputsArgument = Annotated[
     list[str] | None,
@@ -89,7 +90,7 @@ def predict(
     if sources == [STDIN]:
         _from_stdin(load(1), kinds, behind)
         return
-    films, jobs = _films_and_photos(sources, output)
+    films, jobs, left_out = _films_and_photos(sources, output)
     if films and len(films) * len(kinds) + len(jobs) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
         raise UsageError(f"{output} names one film, but more was asked for; expected a folder as --output")
     if json_file and not jobs:
@@ -98,7 +99,10 @@ def predict(
     shown = shown_in_films(kinds, sources, alone=not jobs) if films else []
     well = [predict_film(load(), film, output, shown, behind, smoothing, overwrite) for film in films if shown]
     if shelf:
-        well.append(_photos(load, jobs, shelf, overwrite, json_file))
+        well.append(_photos(load, jobs, shelf, overwrite, json_file, left_out))
+    if left_out:
+        some = ", ".join(path.name for path in left_out[:SOME]) + (", ..." if len(left_out) > SOME else "")
+        typer.echo(f"left out, as no {'pictures or films' if films else 'pictures'}: {len(left_out)} files ({some})")
     if not all(well):
         raise typer.Exit(1)
 
@@ -209,14 +213,16 @@ class _Load:
         return self._segmenter
 
 
-def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job]]:
-    from figureground.prediction.batch.jobs import find_films, find_jobs
-    from figureground.prediction.films.reading import VIDEO_SUFFIXES
+def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], list[Job], list[Path]]:
+    """Both, and what else is in the folders."""
+    from figureground.prediction.batch.jobs import find_films, find_jobs, find_left_out
+    from figureground.prediction.films.reading import is_film
 
     paths = [Path(source) for source in sources]
-    films = find_films(paths, output, VIDEO_SUFFIXES)
+    films = find_films(paths, output)
     photos = [path for path in paths if not is_film(path)]
-    return films, find_jobs(photos, output, required=not films) if photos else []
+    jobs = find_jobs(photos, output, required=not films) if photos else []
+    return films, jobs, find_left_out(paths, output, [*films, *jobs])
 
 
 def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Background | None) -> None:
@@ -233,7 +239,14 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
     sys.stdout.buffer.write(encode_image(picture, read_profile(photo) if kinds[0] in COLOURED else None))
 
 
-def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, json_file: Path | None) -> bool:
+def _photos(
+    load: _Load,
+    jobs: Sequence[Job],
+    shelf: Shelf,
+    overwrite: bool,
+    json_file: Path | None,
+    left_out: Sequence[Path],
+) -> bool:
     """A batch: each photo reported, and a summary; whether all went well."""
     from tqdm import tqdm
 
@@ -265,7 +278,7 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
         onwards = "" if overwrite else "; the same command goes on"
         typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos{onwards}", err=True)
         if json_file and outcomes:
-            _write_summary(json_file, load(), outcomes, time.perf_counter() - start, interrupted=True)
+            _write_summary(json_file, load(), outcomes, left_out, time.perf_counter() - start, interrupted=True)
         elif json_file:
             json_file.unlink(missing_ok=True)  # it is of another batch
         raise
@@ -273,7 +286,7 @@ def _photos(load: _Load, jobs: Sequence[Job], shelf: Shelf, overwrite: bool, jso
     counted: Counter[str] = Counter(outcome.status for outcome in outcomes)
     seconds = time.perf_counter() - start
     if json_file:
-        _write_summary(json_file, segmenter, outcomes, seconds, interrupted=False)
+        _write_summary(json_file, segmenter, outcomes, left_out, seconds, interrupted=False)
     there = f", {counted['there']} were there (--overwrite replaces them)" if counted["there"] else ""
     failed = f", {counted['failed']} failed" if counted["failed"] else ""
     speed = f" in {seconds:.1f} s ({counted['done'] / seconds:.1f} images/s, {segmenter.engine})"
@@ -293,7 +306,13 @@ def _doubt(outcome: Outcome) -> str:
 
 
 def _write_summary(
-    path: Path, segmenter: Segmenter, outcomes: Sequence[Outcome], seconds: float, *, interrupted: bool
+    path: Path,
+    segmenter: Segmenter,
+    outcomes: Sequence[Outcome],
+    left_out: Sequence[Path],
+    seconds: float,
+    *,
+    interrupted: bool,
 ) -> None:
 
     from figureground.files import write_json
@@ -306,5 +325,6 @@ def _write_summary(
         **({"interrupted": True} if interrupted else {}),
         "seconds": seconds,
         "images": [outcome.to_json() for outcome in outcomes],
+        "left_out": [str(path) for path in left_out],
     }
     write_json(path, figures)

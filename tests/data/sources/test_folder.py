@@ -113,6 +113,19 @@ def test_images_without_a_mask_are_named(tmp_path):
         open_dataset(tmp_path, "train")
 
 
+def test_images_and_masks_without_a_suffix_are_used_and_others_said(tmp_path, caplog):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    add_pair(images, masks, "cat")
+    for folder in (images, masks):
+        (folder / "cat.png").rename(folder / "cat")
+    (images / "notes.txt").write_text("no picture")
+    with caplog.at_level(logging.WARNING):
+        assert pair_by_stem(images, masks) == [("cat", images / "cat", masks / "cat")]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"left out of {images}, as no pictures: 1 files (notes.txt)"
+    ]
+
+
 def test_masks_without_an_image_are_a_warning(tmp_path, caplog):
     add_three(tmp_path)
     save(tmp_path / "masks" / "spare.png", MASK)

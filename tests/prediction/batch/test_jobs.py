@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from figureground.errors import FiguregroundError
-from figureground.prediction.batch.jobs import find_films, find_jobs
+from figureground.prediction.batch.jobs import find_films, find_jobs, find_left_out
 
 
 @pytest.fixture
@@ -96,9 +97,36 @@ def test_no_two_photos_have_results_of_one_name(tmp_path):
 def test_films_are_found_in_folders_and_kept_apart(photos):
     for name in ("clip.mp4", "clip.MOV", "sub/clip.mp4", "masks/clip.mp4"):
         (photos / name).write_bytes(b"")
-    films = find_films([photos, photos / "a.jpg", photos / "none.mp4"], photos / "masks", (".mp4", ".mov"))
+    films = find_films([photos, photos / "a.jpg", photos / "none.mp4"], photos / "masks")
     assert sorted(names(films)) == ["clip.MOV", "clip.mp4", "none", "sub/clip"]
-    assert not find_films([photos / "sub" / "deep"], None, (".mp4",))
+    assert not find_films([photos / "sub" / "deep"], None)
+
+
+def test_what_is_a_picture_or_a_film_is_seen_by_its_first_bytes(tmp_path):
+    for kind, name in (("JPEG", "photo.dat"), ("PNG", "noext"), ("BMP", "old.bin"), ("JPEG", "raw.dng")):
+        Image.new("RGB", (5, 4)).save(tmp_path / name, kind)
+    (tmp_path / "text.jpg").write_text("no picture, but called one")
+    (tmp_path / "bmw.txt").write_text("BM as a text begins")
+    (tmp_path / "book.m4b").write_bytes(b"\0\0\0\x20ftypM4B mp42")
+    (tmp_path / "clip").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / ".hidden").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "noext")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "old.txt").write_text("a result")
+    os.mkfifo(tmp_path / "pipe")  # which is not opened
+    output = tmp_path / "masks"
+    jobs, films = find_jobs([tmp_path], output), find_films([tmp_path], output)
+    assert sorted(names(jobs)) == ["link", "old", "photo", "text"]  # the link comes before what it leads to
+    assert names(films) == ["clip"]
+    left_out = find_left_out([tmp_path, tmp_path / "empty"], output, [*jobs, *films])
+    assert sorted(path.name for path in left_out) == ["bmw.txt", "book.m4b", "empty", "raw.dng"]
+
+
+def test_files_with_a_pictures_name_are_not_opened(photos, monkeypatch):
+    monkeypatch.setattr(Path, "open", lambda path, *_: pytest.fail(f"{path} was opened") if path.suffix else None)
+    (photos / "notes.txt").unlink()
+    assert len(find_jobs([photos])) == 5
 
 
 def test_a_folder_without_photos_where_none_is_required(tmp_path):
@@ -111,4 +139,4 @@ def test_a_path_that_cannot_be_looked_up_is_a_job_that_will_fail(photos):
         long.is_dir()
     assert names(find_jobs([long, photos / "sub"])) == ["x" * 300, "a", "deep/b"]
     assert names(find_jobs([long])) == ["x" * 300]
-    assert find_films([long], None, (".mp4",)) == []
+    assert find_films([long], None) == []

@@ -14,7 +14,7 @@ from figureground.data.sources import coco, find, labelme, manifest
 from figureground.data.sources.folder import files_by_stem, split_folders
 from figureground.data.sources.oxford_pet import image_files, split_names
 from figureground.files import files_below
-from figureground.image_files import IMAGE_SUFFIXES
+from figureground.image_files import is_picture
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _rest(
     """The files below some folders that are not used: images and masks, and others."""
     used = {path for item in items for path in (item.image, item.mask)} | {path for same in same_name for path in same}
     rest = sorted({path for folder in folders for path in files_below(folder) if path.is_file()} - used)
-    unlisted = [path for path in rest if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+    unlisted = [path for path in rest if not path.name.startswith(".") and is_picture(path)]
     return tuple(unlisted), tuple(path for path in rest if path not in set(unlisted))
 
 

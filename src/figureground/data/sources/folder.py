@@ -15,7 +15,7 @@ from figureground.data.dataset import SPLITS, Entry, FileSource, Split, list_bri
 from figureground.data.masks import MaskReader, MaskSettings
 from figureground.errors import BadDataError, UsageError
 from figureground.files import files_below, is_hidden
-from figureground.image_files import IMAGE_SUFFIXES
+from figureground.image_files import is_picture
 
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -111,11 +111,15 @@ def pair_by_stem(images: Path, masks: Path) -> list[tuple[str, Path, Path]]:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """Image files below a folder by name, each of which only one file may have."""
+    """Image files below a folder by name, each of which only one file may have; what is left out is said."""
     found = files_by_stem(folder)
-    for first, *others in found.values():
-        if others:
-            raise BadDataError(f"{first} and {others[0]} have the same name; rename or remove one of them")
+    used = {path for files in found.values() for path in files}
+    others = [path.name for path in files_below(folder) if path not in used and not is_hidden(path, folder)]
+    if others:
+        log.warning("left out of %s, as no pictures: %d files (%s)", folder, len(others), list_briefly(others))
+    for first, *more in found.values():
+        if more:
+            raise BadDataError(f"{first} and {more[0]} have the same name; rename or remove one of them")
     return {name: files[0] for name, files in found.items()}
 
 
@@ -123,6 +127,6 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Image files below a folder by their relative path without the suffix; hidden ones do not count."""
     found: dict[str, list[Path]] = {}
     for path in files_below(folder):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path, folder) and path.is_file():
+        if not is_hidden(path, folder) and is_picture(path) and path.is_file():
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return found

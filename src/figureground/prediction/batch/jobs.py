@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from figureground.errors import CannotWriteError, UnreadableImageError
 from figureground.files import files_below, is_hidden, resolved
-from figureground.image_files import IMAGE_SUFFIXES
+from figureground.image_files import IMAGE_SUFFIXES, is_picture
+from figureground.prediction.films.reading import is_film
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Job:
 
 
 def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: bool = True) -> list[Job]:
-    """The photos in files and folders, which are searched through. Hidden files and folders do not count.
+    """The photos in files and folders, which are searched through for what ``is_picture``. Hidden ones do not count.
 
     Sub-folders are kept. Photos of different folders that would have the same name get their folder's name before it.
 
@@ -40,7 +41,7 @@ def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: b
     """
     if required and all(_is_missing(path) for path in inputs):
         raise UnreadableImageError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
-    found = _found(inputs, output, IMAGE_SUFFIXES)
+    found = _found(inputs, output, is_picture)
     jobs = _named(found)
     _refuse_results_among_photos(jobs, inputs, output)
     if required and not found:
@@ -63,10 +64,18 @@ def _refuse_results_among_photos(jobs: Sequence[Job], inputs: Sequence[Path], ou
             )
 
 
-def find_films(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> list[Job]:
-    """The files of some suffixes among files, and in folders as `find_jobs` searches them; there may be none."""
-    searched = [path for path in inputs if is_folder(path) or path.suffix.lower() in suffixes]
-    return _named(_found(searched, output, suffixes))
+def find_films(inputs: Sequence[Path], output: Path | None) -> list[Job]:
+    """The films among files, and in folders as `find_jobs` searches them; there may be none."""
+    searched = [path for path in inputs if is_folder(path) or is_film(path)]
+    return _named(_found(searched, output, is_film))
+
+
+def find_left_out(inputs: Sequence[Path], output: Path | None, jobs: Sequence[Job]) -> list[Path]:
+    """The files in folders, as `find_jobs` searches them, that are in no job."""
+    done = {job.source for job in jobs} | {resolved(job.source) for job in jobs}
+    folders = [path for path in inputs if is_folder(path)]
+    left_out = _found(folders, output, lambda path: path not in done)
+    return [path for path in left_out if resolved(path) not in done]
 
 
 def is_folder(path: Path) -> bool:
@@ -88,12 +97,12 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-def _found(inputs: Sequence[Path], output: Path | None, suffixes: Sequence[str]) -> dict[Path, Path]:
+def _found(inputs: Sequence[Path], output: Path | None, wanted: Callable[[Path], bool]) -> dict[Path, Path]:
     """Of each file its path below the folder that was given, by the file; the same file counts once."""
     found: dict[Path, tuple[Path, Path]] = {}  # by resolved path
     for path in inputs:
         if is_folder(path):
-            for file in _files_in(path, output, suffixes):
+            for file in _files_in(path, output, wanted):
                 found.setdefault(resolved(file), (file, file.relative_to(path)))
         else:
             found.setdefault(resolved(path), (path, Path(path.name)))
@@ -112,7 +121,7 @@ def _named(found: dict[Path, Path]) -> list[Job]:
     return jobs
 
 
-def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Iterator[Path]:
+def _files_in(folder: Path, output: Path | None, wanted: Callable[[Path], bool]) -> Iterator[Path]:
     results = resolved(output) if output is not None else None
     if results == resolved(folder):
         raise CannotWriteError(
@@ -121,8 +130,9 @@ def _files_in(folder: Path, output: Path | None, suffixes: Sequence[str]) -> Ite
         )
     around = results is not None and results in resolved(folder).parents  # it was named although it lies there
     for path in files_below(folder):
-        named = path.suffix.lower() in suffixes and not is_hidden(path, folder)
-        if named and _may_be_photo(path) and (around or results not in resolved(path).parents):
+        if is_hidden(path, folder) or not wanted(path):
+            continue
+        if _may_be_photo(path) and (around or results not in resolved(path).parents):
             yield path
 
 

@@ -7,6 +7,7 @@ where it was whatever the containers count in.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.errors import UnreadableImageError
+from figureground.image_files import IMAGE_SUFFIXES, first_bytes
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoFrame, VideoStream
@@ -30,6 +32,11 @@ VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".3gp", ".flv"),
 )
 """What films are called; when one is read, the content counts."""
+SOUND_SUFFIXES = (".m4a", ".m4b", ".m4r", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma")
+"""What sound alone is called, which may begin as films do."""
+BRANDS = (b"iso", b"mp4", b"avc", b"M4V", b"qt", b"3g", b"dash", b"MSNV", b"mmp4")
+STARTS = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\1")
+"""By their first bytes: MP4 and QuickTime, behind ``ftyp``; then Matroska, MPEG, ASF and Flash Video."""
 FORMATS = (
     *("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "h264", "hevc", "gif"),
     *("m4v", "mjpeg", "mxf", "nut", "wtv", "rm", "dv", "ivf"),
@@ -158,6 +165,18 @@ class Film:
                 f"{self.path}: its colours (matrix {int(frame.colorspace)}) cannot be converted ({error.strerror}); "
                 "convert the film to BT.709 first"
             ) from error
+
+
+def is_film(path: Path) -> bool:
+    """Whether the name of a file says that it is a film, damaged or not, or else its first bytes do."""
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return not os.path.isdir(path)
+    if suffix in IMAGE_SUFFIXES or suffix in SOUND_SUFFIXES:
+        return False
+    start = first_bytes(path)
+    of_brand = start[4:8] == b"ftyp" and start[8:12].startswith(BRANDS)
+    return of_brand or start.startswith(STARTS) or (start[:4], start[8:12]) == (b"RIFF", b"AVI ")
 
 
 def seconds(ticks: int, clock: Fraction | None) -> Fraction:
