@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/figureground demo
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile  # what the tests of a file share is made once
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,10 +1,12 @@
 import json
+import os
 import sys
 import tarfile
 from pathlib import Path
 
 import onnx
 import pytest
+from filelock import FileLock
 from onnx import TensorProto, helper
 
 from figureground.bundle import METADATA_KEY, BundleInfo
@@ -115,29 +117,32 @@ def random_bundle(tmp_path_factory):
     return make
 
 
-def _exported(bundle):
-    """The same as .onnx: traced once for all tests, which takes seconds."""
+def _exported(bundle, tmp_path_factory):
+    """The same as .onnx: traced once for all tests and processes, which takes seconds."""
     from figureground.config import DataConfig
     from figureground.export import export
 
-    target = bundle.with_suffix(".onnx")
-    export(bundle, target, DataConfig("synthetic:n=10,size=32"), accept_loss=True)  # of weights that know nothing
+    own = tmp_path_factory.getbasetemp()
+    target = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / f"{bundle.stem}.onnx"
+    with FileLock(f"{target}.lock"):
+        if not target.exists():  # weights that know nothing may lose
+            export(bundle, target, DataConfig("synthetic:n=10,size=32"), accept_loss=True)
     return target
 
 
 @pytest.fixture(scope="session")
-def narrow_onnx(narrow_bundle):
-    return _exported(narrow_bundle)
+def narrow_onnx(narrow_bundle, tmp_path_factory):
+    return _exported(narrow_bundle, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def resnet_onnx(resnet_bundle):
-    return _exported(resnet_bundle)
+def resnet_onnx(resnet_bundle, tmp_path_factory):
+    return _exported(resnet_bundle, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def compact_onnx(compact_bundle):
-    return _exported(compact_bundle)
+def compact_onnx(compact_bundle, tmp_path_factory):
+    return _exported(compact_bundle, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
