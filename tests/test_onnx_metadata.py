@@ -49,7 +49,7 @@ def test_what_the_onnx_package_writes(write, metadata):
 def test_a_real_export(narrow_onnx):
     expected = {item.key: item.value for item in onnx.load(narrow_onnx).metadata_props}
     assert read_onnx_metadata(narrow_onnx) == expected
-    assert list(expected) == ["figureground"]
+    assert list(expected) == ["figureground", "figureground.proof"]
 
 
 def test_every_kind_of_field_is_skipped(write):

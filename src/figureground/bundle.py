@@ -1,17 +1,18 @@
 """The one file a model is: weights and all that is needed to predict, read without running any code.
 
 A ``.safetensors`` file holds weights, an ``.onnx`` file the whole network; the metadata key ``figureground`` of both
-holds one JSON object, ``BundleInfo``.
+holds one JSON object, ``BundleInfo``, and the key ``figureground.proof`` another, ``Proof``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,15 @@ from figureground.config import (
 )
 from figureground.errors import BadBundleError, CannotWriteError, FiguregroundError, MissingPackageError
 from figureground.files import replacing
-from figureground.onnx_metadata import read_onnx_metadata
+from figureground.onnx_metadata import read_onnx_metadata, sum_of_onnx
 from figureground.preprocessing import Preprocessing
 
 FORMAT_VERSION = 2  # 1 had no encoder
 LONGEST_NUMBER = 18  # digits of a whole one: what 64 bits hold
 WEIGHT_TYPES = {"F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "BOOL"}  # of safetensors, that NumPy has
+T = TypeVar("T")
 METADATA_KEY = "figureground"
+PROOF_KEY = "figureground.proof"  # its own: earlier versions do not look at it
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,20 @@ class BundleInfo:
         object.__setattr__(self, "preprocessing", self.preprocessing.settled())
 
 
-def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleInfo) -> None:
-    """Write a bundle beside ``path`` and rename it into place.
+@dataclass(frozen=True)
+class Proof:
+    """By what a bundle shows that it is still what was written."""
+
+    sha256: str
+    """Of the weights (``.safetensors``), or of all but the metadata (``.onnx``)."""
+    logits: tuple[float, ...] = ()
+    """What the network gave for two inputs that are made by a rule (``prediction.photos.verify``)."""
+
+
+def write_bundle(
+    path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleInfo, logits: Sequence[float] = ()
+) -> None:
+    """Write a bundle with its proof beside ``path`` and rename it into place.
 
     Raises:
         CannotWriteError: the folder cannot be written to, or the disk is full.
@@ -83,20 +98,26 @@ def write_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], info: BundleIn
     from safetensors.numpy import save_file
 
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    metadata = as_metadata(info, Proof(_sum_of(contiguous), tuple(logits)))
     with replacing(path) as partial:
         try:
-            save_file(contiguous, partial, metadata={METADATA_KEY: json.dumps(plain(info))})
+            save_file(contiguous, partial, metadata=metadata)
         except SafetensorError as error:  # a full disk, among others
             raise CannotWriteError(f"{path} could not be written ({error}); nothing was changed there") from error
 
 
-def replace_info(path: Path, info: BundleInfo) -> None:
-    """Give a ``.safetensors`` bundle other metadata; its weights stay.
+def as_metadata(info: BundleInfo, proof: Proof) -> dict[str, str]:
+    """What a file's metadata say of both, by key."""
+    return {METADATA_KEY: json.dumps(plain(info)), PROOF_KEY: json.dumps(plain(proof))}
+
+
+def replace_info(path: Path, info: BundleInfo, logits: Sequence[float] | None = None) -> None:
+    """Give a ``.safetensors`` bundle other metadata; its weights stay, and without ``logits`` its test vectors.
 
     Raises:
         FiguregroundError: it cannot be read, or not be written.
     """
-    write_bundle(path, read_tensors(path), info)
+    write_bundle(path, read_tensors(path), info, known_logits(path) if logits is None else logits)
 
 
 def read_info(path: Path) -> BundleInfo:
@@ -105,16 +126,66 @@ def read_info(path: Path) -> BundleInfo:
     Raises:
         BadBundleError: not a bundle, a damaged one, or one of a later format.
     """
-    if path.suffix == ".onnx":
-        metadata = read_onnx_metadata(path)
-    else:
-        with _open(path) as file:
-            metadata = file.metadata() or {}
+    metadata = _metadata(path)
     if METADATA_KEY not in metadata:
         raise BadBundleError(
             f"{path} is not a figureground bundle (no metadata); make one with: figureground export RUN"
         )
     return parse_info(metadata[METADATA_KEY], str(path))
+
+
+def read_proof(path: Path) -> Proof | None:
+    """The proof of a bundle; none of files from before there were any.
+
+    Raises:
+        BadBundleError: it, or the file, is damaged.
+    """
+    text = _metadata(path).get(PROOF_KEY)
+    return None if text is None else _parsed(Proof, text, str(path))
+
+
+def known_logits(path: Path) -> tuple[float, ...]:
+    """Those of a bundle's proof, if it has any and they are of this network."""
+    proof = read_proof(path)
+    changed = proof and path.suffix == ".onnx" and proof.sha256 != sum_of_onnx(path)  # by another tool
+    return () if proof is None or changed else proof.logits
+
+
+def require_intact(path: Path) -> None:
+    """Compare a bundle with its sum; one without a sum passes.
+
+    Raises:
+        BadBundleError: its weights are not those that were written, or the file is damaged.
+    """
+    if path.suffix == ".onnx":
+        _require_sum(path, lambda: sum_of_onnx(path))
+    else:
+        read_tensors(path)
+
+
+def _require_sum(path: Path, found: Callable[[], str]) -> None:
+    proof = read_proof(path)
+    if proof is not None and proof.sha256 != found():
+        raise BadBundleError(
+            f"{path} was changed or damaged since it was written: its weights are not those of its sum. Copy it again, "
+            "or make it anew"
+        )
+
+
+def _sum_of(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256, in hexadecimal digits, of tensors with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape} ".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    if path.suffix == ".onnx":
+        return read_onnx_metadata(path)
+    with _open(path) as file:
+        return file.metadata() or {}
 
 
 def parse_info(text: str, where: str) -> BundleInfo:
@@ -123,6 +194,10 @@ def parse_info(text: str, where: str) -> BundleInfo:
     Raises:
         BadBundleError: damaged, of a later format, or with a setting that is wrong.
     """
+    return _parsed(BundleInfo, text, where)
+
+
+def _parsed(cls: type[T], text: str, where: str) -> T:
     try:
         given = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
@@ -133,7 +208,7 @@ def parse_info(text: str, where: str) -> BundleInfo:
             f"{where} has bundle format {version}; this version reads up to {FORMAT_VERSION}. Update figureground"
         )
     try:
-        return parse(BundleInfo, given, where)
+        return parse(cls, given, where)
     except FiguregroundError as error:
         raise BadBundleError(str(error)) from None
 
@@ -154,14 +229,16 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """The weights of a ``.safetensors`` bundle by name.
 
     Raises:
-        BadBundleError: missing, damaged, or another kind of file.
+        BadBundleError: missing, damaged, another kind of file, or its weights are not those of its sum.
     """
     with _open(path) as file:
         names = list(file.keys())
         unread = {file.get_slice(name).get_dtype() for name in names} - WEIGHT_TYPES
         if unread:
             raise BadBundleError(f"{path} holds weights of {', '.join(sorted(unread))}; expected float32, or float16")
-        return {name: file.get_tensor(name) for name in names}
+        tensors = {name: file.get_tensor(name) for name in names}
+    _require_sum(path, lambda: _sum_of(tensors))
+    return tensors
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

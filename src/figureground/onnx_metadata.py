@@ -1,9 +1,11 @@
-"""The metadata of an ONNX file, read without the onnx package and without its weights."""
+"""The metadata of an ONNX file, and the sum of all else in it, without the onnx package."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,20 +26,42 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
     Raises:
         BadBundleError: missing, damaged, or another kind of file.
     """
+    entries: dict[str, str] = {}
+    with _opened(path) as content:
+        for number, span in _fields(content, 0, len(content)):
+            if number == METADATA_PROPS:
+                entry = {inner: content[part.start : part.stop] for inner, part in _fields(content, *span)}
+                entries[entry.get(1, b"").decode()] = entry.get(2, b"").decode()
+    return entries
+
+
+def sum_of_onnx(path: Path) -> str:
+    """SHA-256, in hexadecimal digits, of the outermost fields of an ONNX file but its metadata: of the whole network.
+
+    Raises:
+        BadBundleError: missing, damaged, or another kind of file.
+    """
+    digest = hashlib.sha256()
+    with _opened(path) as content, memoryview(content) as view:
+        for number, span in _fields(content, 0, len(content)):
+            if number != METADATA_PROPS:
+                digest.update(f"{number} {span.stop - span.start} ".encode())
+                digest.update(view[span.start : span.stop])
+    return digest.hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[mmap.mmap]:
+    """What is in a file; what is wrong with it is an error of ours."""
     if not path.is_file():
         raise BadBundleError(f"{path}: no such file")
-    entries: dict[str, str] = {}
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for number, span in _fields(content, 0, len(content)):
-                if number == METADATA_PROPS:
-                    entry = {inner: content[part.start : part.stop] for inner, part in _fields(content, *span)}
-                    entries[entry.get(1, b"").decode()] = entry.get(2, b"").decode()
+            yield content
     except (ValueError, OSError) as error:  # also of an empty file, and of text that is not UTF-8
         raise BadBundleError(
             f"{path} is not a readable .onnx file ({error}); is it cut short, or another kind of file?"
         ) from None
-    return entries
 
 
 def _fields(content: mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, _Span]]:

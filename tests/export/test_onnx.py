@@ -91,7 +91,7 @@ def test_the_metadata_come_back(narrow_onnx, tmp_path):
     write_info(path, info)  # replaces the first
     assert read_info(path) == info
     model = onnx.load(path)
-    assert [entry.key for entry in model.metadata_props] == ["figureground"]
+    assert [entry.key for entry in model.metadata_props] == ["figureground", "figureground.proof"]
     assert (model.producer_name, model.producer_version) == ("figureground", "0.1.0")
 
 
@@ -106,6 +106,7 @@ def test_nothing_of_this_machine_is_in_the_file(narrow_onnx, narrow_bundle):
 def half(narrow_onnx, tmp_path_factory):
     path = shutil.copy(narrow_onnx, tmp_path_factory.mktemp("half") / "half.onnx")
     store_in_float16(path)
+    write_info(path, read_info(path))
     return path
 
 

@@ -22,6 +22,7 @@ from figureground.cli import (  # noqa: F401
     predict,
     settings,
     train,
+    verify,
 )
 from figureground.cli.common import app, reporting_errors
 

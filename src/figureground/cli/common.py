@@ -130,6 +130,18 @@ def refuse_existing(path: Path | None, overwrite: bool) -> None:
         raise CannotWriteError(f"{path} exists; choose another name or replace it with --overwrite")
 
 
+def start_anew(overwrite: bool, *reports: Path | None) -> None:
+    """Take away what a command is to write before it does any work: however it ends, none tells of an earlier one.
+
+    Raises:
+        FiguregroundError: one exists, and may not be replaced.
+    """
+    for path in reports:
+        refuse_existing(path, overwrite)
+    for path in filter(None, reports):
+        path.unlink(missing_ok=True)
+
+
 def data_of(models: Sequence[str | Path], changes: Mapping[str, Any]) -> DataConfig:
     """The data of models, as they were trained, with what the user gave laid over it.
 

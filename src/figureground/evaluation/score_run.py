@@ -14,6 +14,7 @@ from figureground.evaluation.scoring.evaluation import Evaluation, evaluate
 from figureground.evaluation.scoring.slices import metadata_of, slices_of
 from figureground.files import write_json
 from figureground.prediction import Member, Segmenter, open_member
+from figureground.prediction.photos.verify import vector_logits
 from figureground.runs import PER_IMAGE, REPORT, bundle_path, read_config, scores_file
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def fit_run(folder: Path, *, progress: bool = False) -> Member:
         FiguregroundError: the run holds no model, or its data no valid split.
     """
     member = _fitted(open_member(folder), open_dataset(read_config(folder).data, "valid"), progress)
-    replace_info(bundle_path(folder), member.info)
+    replace_info(bundle_path(folder), member.info, vector_logits(member.engine, member.preprocessing.size))
     return member
 
 

@@ -24,6 +24,7 @@ from figureground.models.rewriting import enlarge_by_products, untranspose
 from figureground.prediction import Member, open_member
 from figureground.prediction.photos.engines import ENGINES, open_engine
 from figureground.prediction.photos.engines.torch_engine import TorchEngine
+from figureground.prediction.photos.verify import vector_logits
 from figureground.runs import bundle_path
 from figureground.version import __version__
 
@@ -80,7 +81,8 @@ def export(
             _refuse_loss(gate.worst_change(rows), precision, valid)
         figures = {"precision": precision, "gate": gate.to_json(rows, sizes, valid, precision)}
         info = replace(reference.info, export=figures, figureground=__version__)
-        write_info(partial, info)
+        logits = vector_logits(exported[0].engine, info.preprocessing.size)
+        write_info(partial, info, logits)
     return info
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from figureground.bundle import METADATA_KEY, BundleInfo
-from figureground.config import plain
+from figureground.bundle import BundleInfo, Proof, as_metadata, known_logits
 from figureground.models.encoder_weights import quietly
+from figureground.onnx_metadata import sum_of_onnx
 
 INPUT, OUTPUT = "images", "figure"
 OPSET = 18
@@ -72,9 +72,11 @@ def store_in_float16(path: Path) -> None:
     onnx.save(model, path)
 
 
-def write_info(path: Path, info: BundleInfo) -> None:
-    """Make an ONNX file a bundle: its metadata becomes ``info``."""
+def write_info(path: Path, info: BundleInfo, logits: Sequence[float] | None = None) -> None:
+    """Make an ONNX file a bundle: its metadata becomes ``info``; its test vectors stay unless ``logits`` are given."""
+    logits = known_logits(path) if logits is None else logits
     model = onnx.load(path)
-    helper.set_model_props(model, {METADATA_KEY: json.dumps(plain(info))})
     model.producer_name, model.producer_version = "figureground", info.figureground
+    onnx.save(model, path)  # what its sum is made of
+    helper.set_model_props(model, as_metadata(info, Proof(sum_of_onnx(path), tuple(logits))))
     onnx.save(model, path)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.bundle import BundleInfo
+from figureground.bundle import BundleInfo, require_intact
 from figureground.errors import BadBundleError, MissingPackageError, UsageError
 
 Shape = Sequence[object]
@@ -71,7 +71,8 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
             once, where it can; otherwise on one with all cores.
 
     Raises:
-        FiguregroundError: an engine that is not installed or does not run this kind of file, or a damaged file.
+        FiguregroundError: an engine that is not installed or does not run this kind of file, or a file that is damaged
+            or was changed since it was written.
     """
     known = ENGINES.get(bundle.suffix)
     if known is None:
@@ -82,6 +83,8 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
     few = photos is not None and photos <= FEW_PHOTOS
     for candidate in [name] if name else sorted(known, key=lambda each: few and each != STARTS_FIRST):
         if find_spec(candidate) is not None:
+            if bundle.suffix == ".onnx":  # of the other kind the weights are compared as they are read
+                require_intact(bundle)
             return known[candidate](bundle, info, photos is not None and not few)
     missing = name or list(known)[-1]
     extra = {"openvino": "openvino", "torch": "train"}.get(missing)
