@@ -77,7 +77,7 @@ def our_command(model: Path, engine: str | None, photos: list[Path]) -> Callable
     def run(folder: Path) -> int:
         listed = folder.with_suffix(".txt")
         listed.write_text("\n".join(map(str, photos)))
-        command = [sys.executable, "-m", "figureground.cli", "predict", str(model), *chosen]
+        command = [sys.executable, "-m", "figureground", "predict", str(model), *chosen]
         command += ["--list", str(listed), "--output", str(folder)]
         subprocess.run(command, check=True, capture_output=True, env=caching)
         return len(photos)

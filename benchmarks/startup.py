@@ -31,7 +31,7 @@ from machine import print_table, write_results
 
 TARGETS = {"help": 0.3, "predict": 1.0}
 ENGINES = [name for name in ("openvino", "onnxruntime") if find_spec(name) is not None]
-COMMAND = [sys.executable, "-m", "figureground.cli"]
+COMMAND = [sys.executable, "-m", "figureground"]
 CACHING = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """The environment of the processes: compiled modules are kept, as they are where the package was installed."""
 STEPS = Path(__file__).with_name("startup_steps.py")

@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from figureground.bundle import read_info
 from figureground.cli import app
+from figureground.cli.train import of_start
+from figureground.config import TrainConfig, merge, parse, read_settings
 from figureground.data import open_dataset
 
 
 def figureground(*arguments, status=0):
-    command = [sys.executable, "-m", "figureground.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "figureground", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -53,24 +54,26 @@ def test_version():
     assert figureground("--version").strip() == __version__
 
 
-def test_train_evaluate_predict(run, pets, tmp_path):
-    output = figureground("evaluate", run, "--data", pets, "--split", "test", "--json", tmp_path / "f.json")
+def test_train_evaluate_predict(in_process, run, pets, tmp_path):
+    status, output, errors = in_process("evaluate", run, "--data", pets, "--json", tmp_path / "f.json")
+    assert status == 0, errors
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures == {**json.loads((run / "test.json").read_text()), "model": str(run)}
     assert f"test Dice {figures['dice']['mean']:.4f}" in output
-    figureground("predict", run, pets / "images" / "test", "--output", tmp_path / "masks")
+    assert in_process("predict", run, pets / "images" / "test", "--output", tmp_path / "masks")[0] == 0
     with Image.open(tmp_path / "masks" / "1.png") as mask:
         assert (mask.mode, mask.size) == ("L", (48, 48))
         assert set(np.unique(np.asarray(mask))) <= {0, 255}
-    latest = figureground("predict", run.parent / "latest", pets / "images" / "test", "--output", tmp_path / "masks")
+    latest = in_process("predict", run.parent / "latest", pets / "images" / "test", "--output", tmp_path / "masks")[1]
     assert "0 of 3 photos done" in latest
     assert "3 were there" in latest
 
 
-def test_a_json_file_is_not_overwritten(run, pets, tmp_path):
+def test_a_json_file_is_not_overwritten(in_process, run, pets, tmp_path):
     (tmp_path / "f.json").write_text("mine")
-    message = figureground("evaluate", run, "--data", pets, "--json", tmp_path / "f.json", status=1)
-    assert "exists; choose another name or replace it with --overwrite" in message
+    status, _, errors = in_process("evaluate", run, "--data", pets, "--json", tmp_path / "f.json")
+    assert status == 1
+    assert "exists; choose another name or replace it with --overwrite" in errors
     assert (tmp_path / "f.json").read_text() == "mine"
 
 
@@ -79,7 +82,7 @@ def test_a_folder_of_another_layout_is_not_taken_for_the_pets(in_process, pets):
     assert (status, errors) == (1, f"error: {pets} does not hold the dataset; get it there with --download\n")
 
 
-def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
+def test_a_broken_photo_does_not_stop_the_others(in_process, run, pets, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     whole = (pets / "images" / "test" / "1.jpg").read_bytes()
@@ -87,11 +90,12 @@ def test_a_broken_photo_does_not_stop_the_others(run, pets, tmp_path):
     (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "empty.jpg").write_bytes(b"")
     Image.new("RGB", (1, 1)).save(photos / "one.png")
-    output = figureground("predict", run, photos, "--output", tmp_path / "masks", status=1)
+    status, output, errors = in_process("predict", run, photos, "--output", tmp_path / "masks")
+    assert status == 1
     assert "2 of 4 photos done" in output
     assert "2 failed" in output
-    assert re.search(r"skipped: .*cut.jpg cannot be decoded", output)
-    assert re.search(r"skipped: .*empty.jpg is empty \(0 bytes\)", output)
+    assert re.search(r"skipped: .*cut.jpg cannot be decoded", errors)
+    assert re.search(r"skipped: .*empty.jpg is empty \(0 bytes\)", errors)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,7 @@ def test_wrong_input(in_process, arguments, status, message, tmp_path):
 
 def test_wrong_input_is_one_line_without_debug():
     assert len(figureground("predict", "nowhere", "none.jpg", status=1).strip().splitlines()) == 1
-    command = [sys.executable, "-m", "figureground.cli", "--debug", "predict", "nowhere", "none.jpg"]
+    command = [sys.executable, "-m", "figureground", "--debug", "predict", "nowhere", "none.jpg"]
     assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
@@ -142,21 +146,19 @@ def test_training_goes_on_from_other_weights(tmp_path, narrow_bundle):
     assert f"network: {narrow_bundle}" in config
 
 
-@pytest.mark.parametrize("changes", [{}, {"model": {"name": "unet"}}])
-def test_who_names_a_network_without_arguments_gets_those_of_the_weights(changes, narrow_bundle):
-    from figureground.cli.train import _train_config
-
-    start = {"initial_weights": {"network": str(narrow_bundle)}}
-    assert _train_config("strong", {**start, **changes}).model == read_info(narrow_bundle).model
-    other = _train_config("strong", {**start, "model": {"name": "resnet34_unet"}})
-    assert (other.model.name, other.model.arguments) == ("resnet34_unet", {})
-
-
-def test_flags_of_a_network_do_not_replace_the_recipes(narrow_bundle):
-    from figureground.cli.train import _train_config
-
-    given = {"initial_weights": {"network": str(narrow_bundle)}, "model": {"arguments": {"base_width": 4}}}
-    assert _train_config("pets_finish", given).model.name == "compact_fpn"
+@pytest.mark.parametrize(
+    ("recipe", "changes", "expected"),
+    [
+        ("strong", {}, ("unet", {"base_width": 8})),
+        ("strong", {"name": "unet"}, ("unet", {"base_width": 8})),
+        ("strong", {"name": "resnet34_unet"}, ("resnet34_unet", {})),
+        ("pets_finish", {"arguments": {"base_width": 4}}, ("compact_fpn", {"base_width": 4})),
+    ],
+)
+def test_who_names_a_network_without_arguments_gets_those_of_the_weights(recipe, changes, expected, narrow_bundle):
+    given = {"initial_weights": {"network": str(narrow_bundle)}, "model": changes}
+    model = parse(TrainConfig, merge(of_start(read_settings(recipe), given), given)).model
+    assert (model.name, model.arguments) == expected
 
 
 @pytest.mark.parametrize(("score", "files"), [("none", set()), ("valid", {"valid.json", "report.html"})])

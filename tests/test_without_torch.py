@@ -73,7 +73,7 @@ def run(python, place, *arguments, status=0):
 
 
 def command(python, place, *arguments, status=0):
-    return run(python, place, "-m", "figureground.cli", *arguments, status=status)
+    return run(python, place, "-m", "figureground", *arguments, status=status)
 
 
 def test_the_environment_is_the_base_install(python, place):

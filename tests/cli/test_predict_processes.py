@@ -43,7 +43,7 @@ def start(bright_onnx, photos, tmp_path):
     """Start the command on all photos; with a network that takes its time, or with the real one."""
 
     def begin(slow=True):
-        program = ["-c", SLOW] if slow else ["-m", "figureground.cli"]
+        program = ["-c", SLOW] if slow else ["-m", "figureground"]
         options = ["--engine", "onnxruntime", "--tile", "2", "--save", "mask,coco", "--output", tmp_path / "out"]
         return subprocess.Popen(
             list(map(str, [sys.executable, *program, "predict", bright_onnx, photos, *options])),
@@ -121,7 +121,7 @@ def test_ctrl_c_and_sigterm_leave_whole_files_and_their_document(start, tmp_path
 
 
 def test_a_pipe_is_binary(bright_onnx, photos):
-    command = [sys.executable, "-m", "figureground.cli", "predict", bright_onnx, "-", "--engine", "onnxruntime"]
+    command = [sys.executable, "-m", "figureground", "predict", bright_onnx, "-", "--engine", "onnxruntime"]
     photo = (photos / "00.png").read_bytes()
     done = subprocess.run(list(map(str, command)), input=photo, capture_output=True, check=True)
     assert done.stderr == b""
@@ -138,7 +138,7 @@ def test_a_pipe_is_binary(bright_onnx, photos):
 def test_a_name_that_is_not_utf8_can_be_printed(bright_onnx, tmp_path):
     photo = tmp_path / os.fsdecode(b"caf\xe9.png")
     Image.new("RGB", (40, 30)).save(photo)
-    command = [sys.executable, "-m", "figureground.cli", "predict", bright_onnx, photo, "--output", tmp_path / "out"]
+    command = [sys.executable, "-m", "figureground", "predict", bright_onnx, photo, "--output", tmp_path / "out"]
     strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as under a locale such as en_US.UTF-8
     done = subprocess.run(list(map(str, command)), capture_output=True, env=strict, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -47,7 +47,7 @@ def place(tmp_path_factory, bright_onnx):
 def test_commands(place, command, monkeypatch):
     monkeypatch.chdir(place)
     if re.search("[<|]", command):
-        shell = f'figureground() {{ "{sys.executable}" -m figureground.cli "$@"; }}\n{command}'
+        shell = f'figureground() {{ "{sys.executable}" -m figureground "$@"; }}\n{command}'
         subprocess.run(["bash", "-c", shell], check=True)
     else:
         monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))

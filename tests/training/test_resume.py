@@ -273,7 +273,7 @@ def test_a_full_disk_ends_with_a_message_and_keeps_what_was_there(trained, tiny,
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 def test_the_command_is_terminated_and_resumed(tmp_path, rows_of):
-    command = [sys.executable, "-m", "figureground.cli", "train"]
+    command = [sys.executable, "-m", "figureground", "train"]
     settings = ["--data", "synthetic:n=300,size=32", "--model", "unet", "--base-width", "4", "--size", "32", "-e", "3"]
     place = ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path), "--name", "a"]
     process = subprocess.Popen([*command, *settings, *place], stderr=subprocess.PIPE, text=True)

@@ -1,5 +1,0 @@
-"""``python -m figureground.cli``."""
-
-from figureground.cli import main
-
-main()
