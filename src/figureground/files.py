@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import hashlib
 import json
 import os
 import re
@@ -97,6 +98,16 @@ def is_hidden(path: Path, folder: Path) -> bool:
 def resolved(path: Path) -> Path:
     """The file itself, without links; of links in a circle, at which ``Path.resolve`` raises, as far as they lead."""
     return Path(os.path.realpath(path))
+
+
+def digest_of(path: Path) -> str:
+    """By which the bytes of a file are known again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def test_lists_of_photos(command, photos, tmp_path):
     for source, stdin in (("names.txt", b""), ("-", names)):
         status, out, _ = command("--list", source, "--output", f"out-{source}", stdin=stdin)
         assert (status, out[:6]) == (0, b"2 of 2")
-        assert sorted(path.name for path in (tmp_path / f"out-{source}").iterdir()) == ["a.png", "größe.png"]
+        assert sorted(path.name for path in (tmp_path / f"out-{source}").glob("[!.]*")) == ["a.png", "größe.png"]
     status, out, err = command("--list", "names.txt", "gone.png", "--output", "more")
     assert (status, out[:6]) == (1, b"2 of 3")
     assert err == "skipped: gone.png: no such file\n"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def assert_whole(folder):
     assert recorded(folder) == names
 
 
-def test_a_batch_goes_on_after_it_was_killed(start, tmp_path):
+def test_a_batch_goes_on_after_it_was_killed(start, photos, tmp_path):
     out = tmp_path / "out"
     process = start()
     wait_for_a_file(out)
@@ -92,18 +93,27 @@ def test_a_batch_goes_on_after_it_was_killed(start, tmp_path):
     assert not (out / "coco.json").exists()
     with (out / ".coco.jsonl").open("a") as records:
         records.write('\n{"file_name": "2')  # killed while it wrote
+    with (out / ".made-from.jsonl").open("a") as records:
+        records.write('\n{"file_name": "02.png", "stamp": [3')
     status, output, _ = finished(start(slow=False))
     assert status == 0
     assert f"{COUNT} of {COUNT} photos done" not in output
     assert "were there" in output
     assert_whole(out)
+    for path in photos.glob("*.png"):
+        Image.new("RGB", (64, 64)).save(path)
+    output = finished(start(slow=False))[1]
+    assert int(re.search("([0-9]+) made anew: source changed", output)[1]) >= COUNT - 3  # killed before these records
+    with Image.open(out / "40.png") as mask:
+        assert not np.asarray(mask).any()
 
 
 def test_two_processes_may_share_a_folder(start, tmp_path):
     first, second = start(), start()
     assert [finished(process)[::2] for process in (first, second)] == [(0, ""), (0, "")]
     assert_whole(tmp_path / "out")
-    assert not [path for path in (tmp_path / "out").glob(".*") if path.name != ".coco.jsonl"]
+    assert not [path for path in (tmp_path / "out").glob(".*") if path.suffix != ".jsonl"]
+    assert f" {COUNT} were there (--overwrite replaces them): " in finished(start(slow=False))[1]
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -50,16 +50,29 @@ def predict_film(
     """A film of each of some kinds (``shown_in_films``), each reported; whether all went well."""
     from figureground.files import resolved
     from figureground.prediction.films.reading import VIDEO_SUFFIXES
+    from figureground.prediction.origins import Origins, Source, plain_background, stamp_of
 
     one = output.suffix.lower() in VIDEO_SUFFIXES
+    folder = output.parent if one else output
+    origins, source = Origins(folder), Source(film.source)
     well = True
     for kind in kinds:
-        target = output if one else output / f"{film.name}{f'-{kind}' if len(kinds) > 1 else ''}.mp4"
-        if target.exists() and not overwrite and resolved(target) != resolved(film.source):
-            typer.echo(f"{target} was there (--overwrite replaces it)")
-            continue
+        name = output.name if one else f"{film.name.as_posix()}{f'-{kind}' if len(kinds) > 1 else ''}.mp4"
+        target = folder / name
+        made = {**segmenter.making, "kind": kind, "smoothing": smoothing}
+        if kind == "cutout":
+            made["background"] = plain_background(background)
+        replaced, anew = overwrite, ""
         try:
-            typer.echo(_of_kind(segmenter, film.source, target, kind, background, smoothing, overwrite))
+            if target.exists() and not overwrite and resolved(target) != resolved(film.source):
+                there, message = origins.found([(name, stamp_of(target), made)], source)
+                if there:
+                    typer.echo(f"{target} was there (--overwrite replaces it{message and f'; {message}'})")
+                    continue
+                replaced, anew = True, f", {message}"
+            source.digest  # noqa: B018 (of the bytes that are decoded now)
+            typer.echo(_of_kind(segmenter, film.source, target, kind, background, smoothing, replaced) + anew)
+            origins.add(name, stamp_of(target), made, source)
         except UsageError:
             raise
         except FiguregroundError as error:

@@ -70,7 +70,8 @@ def predict(
 ) -> None:
     """Find the figure in photos and films: masks, overlays, cut-outs, at each photo's own size.
 
-    What is there already is left alone, so the same command continues a batch that was interrupted.
+    What is there already is left alone, so the same command continues a batch that was interrupted; what was made by
+    another model, with other options or of a photo that has changed since is made anew.
     """
     from figureground.image_files import DEFAULT_LIMITS, ReadLimits
     from figureground.prediction.batch.shelf import Shelf
@@ -251,6 +252,7 @@ def _photos(
     from tqdm import tqdm
 
     from figureground.prediction.batch.predict import predict_files
+    from figureground.prediction.origins import UNKNOWN
     from figureground.prediction.photos.engines import FEW_PHOTOS
 
     start = time.perf_counter()
@@ -287,9 +289,13 @@ def _photos(
     seconds = time.perf_counter() - start
     if json_file:
         _write_summary(json_file, segmenter, outcomes, left_out, seconds, interrupted=False)
-    there = f", {counted['there']} were there (--overwrite replaces them)" if counted["there"] else ""
+    said = Counter((outcome.status, outcome.message) for outcome in outcomes if outcome.message)
+    anew = "".join(f", {count} {message}" for (status, message), count in said.items() if status == "done")
+    unknown = said["there", UNKNOWN]
+    aside = f"; {unknown} without a record of what they were made from" if unknown else ""
+    there = f", {counted['there']} were there (--overwrite replaces them{aside})" if counted["there"] else ""
     failed = f", {counted['failed']} failed" if counted["failed"] else ""
-    speed = f" in {seconds:.1f} s ({counted['done'] / seconds:.1f} images/s, {segmenter.engine})"
+    speed = f" in {seconds:.1f} s ({counted['done'] / seconds:.1f} images/s, {segmenter.engine}){anew}"
     typer.echo(
         f"{counted['done']} of {len(jobs)} photos done{speed if counted['done'] else ''}{there}{failed}: {shelf.folder}"
     )

@@ -101,7 +101,7 @@ def test_an_interruption_leaves_whole_files_and_the_document_of_these(photos, tm
     recorded = sorted(image["file_name"][:2] for image in json.loads((out / "coco.json").read_text())["images"])
     assert recorded == masks
     assert 1 <= len(masks) <= 8
-    assert sorted(path.name for path in out.glob(".*")) == [".coco.jsonl"]
+    assert sorted(path.name for path in out.glob(".*")) == [".coco.jsonl", ".made-from.jsonl"]
     outcomes = list(predict_files(segmenter(Everything()), jobs, Shelf(out, kinds)))
     assert statuses(outcomes).count("there") == len(masks)
     assert len(json.loads((out / "coco.json").read_text())["images"]) == 20
@@ -115,7 +115,7 @@ def test_a_consumer_that_stops_closes_the_shelf(photos, tmp_path):
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("where", ["put", "has"])
+@pytest.mark.parametrize("where", ["put", "found"])
 def test_a_fault_in_a_thread_ends_the_batch(photos, tmp_path, monkeypatch, where):
     def fault(*_):
         raise RuntimeError("a fault of ours")

@@ -13,7 +13,8 @@ from figureground.errors import FiguregroundError
 from figureground.prediction.batch import shelf as shelf_module
 from figureground.prediction.batch.jobs import Job
 from figureground.prediction.batch.shelf import KINDS, Shelf
-from figureground.prediction.pictures.coco import Records
+from figureground.prediction.origins import Source
+from figureground.prediction.records import Records
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
 GREEN = (40, 200, 60)
@@ -30,6 +31,10 @@ def prediction():
     probability = np.full((40, 60), 0.25, np.float32)
     probability[:, 30:] = 0.75
     return Prediction(image, probability)
+
+
+def has(shelf, job):
+    return shelf.found(job, Source(job.source), dict)[0]
 
 
 def opened(path):
@@ -79,11 +84,11 @@ def test_every_kind_at_once_each_in_a_folder(prediction, tmp_path):
 @pytest.mark.parametrize(("kind", "name"), [("mask", "a.png"), ("overlay", "a.jpg"), ("coco", "coco.json")])
 def test_one_kind_lies_directly_in_the_folder(prediction, tmp_path, kind, name):
     shelf = Shelf(tmp_path, (kind, kind))
-    assert not shelf.has(job())
+    assert not has(shelf, job())
     shelf.put(job(), prediction)
     shelf.close()
     assert visible(tmp_path) == [name]
-    assert Shelf(tmp_path, (kind,)).has(job())
+    assert has(Shelf(tmp_path, (kind,)), job())
 
 
 def test_a_background_behind_cutouts(prediction, tmp_path):
@@ -113,7 +118,7 @@ def test_a_record_that_was_cut_short_spoils_no_other(prediction, tmp_path):
     records = tmp_path / ".coco.jsonl"
     records.write_bytes(records.read_bytes()[:-20])  # as a killed process leaves it
     second = Shelf(tmp_path, ("coco",))
-    assert (second.has(job("a.jpg")), second.has(job("b.jpg"))) == (True, False)
+    assert (has(second, job("a.jpg")), has(second, job("b.jpg"))) == (True, False)
     for name in ("b.jpg", "c.jpg"):
         second.put(job(name), prediction)
     second.close()
@@ -178,7 +183,7 @@ def test_a_full_disk_fails_the_picture_and_leaves_nothing_of_it(prediction, tmp_
     with pytest.raises(FiguregroundError, match=r"a\.png could not be written \(No space left on device\)"):
         shelf.put(job(), prediction)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.jpg"]
-    assert not shelf.has(job())
+    assert not has(shelf, job())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full: a disk that is full")

@@ -6,8 +6,9 @@ import pytest
 from pycocotools import mask as judge
 from pycocotools.coco import COCO
 
-from figureground.prediction.pictures.coco import Records, annotation_record, encode_rle
+from figureground.prediction.pictures.coco import annotation_record, encode_rle, write_document
 from figureground.prediction.pictures.polygons import find_polygons
+from figureground.prediction.records import Records
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
 
@@ -32,7 +33,7 @@ def document(folder, records):
     kept = Records(folder / ".coco.jsonl")
     for record in records:
         kept.add(record)
-    kept.write_document(folder / "coco.json")
+    write_document(kept, folder / "coco.json")
     return json.loads((folder / "coco.json").read_text())
 
 
@@ -132,7 +133,7 @@ def test_a_document_of_many_photos_needs_the_memory_of_one(tmp_path):
             records.add({**record, "file_name": f"{index}.jpg"})
         tracemalloc.start()
         try:
-            records.write_document(tmp_path / "coco.json")
+            write_document(records, tmp_path / "coco.json")
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from figureground.images import pixel_count
 from figureground.prediction.ahead import Ahead, Budget, batched
 from figureground.prediction.batch.jobs import Job
 from figureground.prediction.batch.shelf import Shelf
+from figureground.prediction.origins import Source
 from figureground.prediction.photos.reading import Photo, pixels_of, read_photo
 from figureground.prediction.photos.result import Prediction
 from figureground.prediction.photos.segmenter import Segmenter
@@ -38,6 +39,7 @@ class Outcome:
     status: Literal["done", "there", "failed"]
     """``there``: its files existed and were left alone."""
     message: str = ""
+    """Why it failed, was made anew, or that it is not known what the files that are there were made from."""
     files: tuple[Path, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     """Of ``read``, ``predict`` (its share of the batch) and ``write``; they overlap with other photos'."""
@@ -77,7 +79,9 @@ def predict_files(
     """Put the results of each photo on the shelf; a broken one is reported and the others are done.
 
     Photos are read and results written by threads while the network works on others. What is there already is left
-    alone, so the same call continues a batch that was interrupted, and two processes may share a folder.
+    alone, so the same call continues a batch that was interrupted, and two processes may share a folder. But what was
+    made from the photo as it was before, by another model or with other options, is made anew, and what was made from
+    another photo fails: see ``Origins``.
 
     Args:
         segmenter: the models, or what loads them: the first photos are read meanwhile.
@@ -96,14 +100,17 @@ def predict_files(
     """
     readers = ThreadPoolExecutor(READERS)
     pools = [readers]
+    making: Future[Mapping[str, Any]] = Future()
     try:
         if least is None:
             segmenter = _loaded(segmenter)
             least, limits = segmenter.least_size, segmenter.limits
-        reads = ((partial(_read, job, shelf, overwrite, least, limits), pixel_count(job.source)) for job in jobs)
+        do = partial(_read, shelf, making, overwrite, least, limits)
+        reads = ((partial(do, job), pixel_count(job.source)) for job in jobs)
         read = Ahead(readers, reads, Budget(2 * BATCH_SIZE, PIXELS_AT_ONCE))
         loaded = _loaded(segmenter)
         shelf.open(jobs, overwrite)
+        making.set_result(loaded.making)
         work = _Work(loaded, shelf, judge, Semaphore(loaded.lanes))
         workers = ThreadPoolExecutor(loaded.lanes + 1)  # one more: the network never waits for a picture to be written
         pools.append(workers)
@@ -112,6 +119,7 @@ def predict_files(
         for outcomes in Ahead(workers, calls, Budget(loaded.lanes + 1, PIXELS_AT_ONCE)):
             yield from outcomes
     finally:
+        making.cancel()  # readers that wait for it
         for pool in pools:
             pool.shutdown(cancel_futures=True)
         shelf.close()
@@ -127,6 +135,8 @@ class _Read:
 
     job: Job
     photo: Photo
+    source: Source
+    message: str
     seconds: float
 
 
@@ -134,13 +144,23 @@ def _pixels(entry: _Read | Outcome) -> int:
     return pixels_of(entry.photo) if isinstance(entry, _Read) else 0
 
 
-def _read(job: Job, shelf: Shelf, overwrite: bool, least: tuple[int, int], limits: ReadLimits) -> _Read | Outcome:
-    if not overwrite and shelf.has(job):
-        return Outcome(job, "there", files=shelf.files(job))
-    start = time.perf_counter()
+def _read(
+    shelf: Shelf,
+    making: Future[Mapping[str, Any]],
+    overwrite: bool,
+    least: tuple[int, int],
+    limits: ReadLimits,
+    job: Job,
+) -> _Read | Outcome:
     try:
+        source = Source(job.source)
+        there, message = (False, "") if overwrite else shelf.found(job, source, making.result)
+        if there:
+            return Outcome(job, "there", message, shelf.files(job))
+        start = time.perf_counter()
+        source.digest  # noqa: B018 (of the bytes that are decoded now)
         photo = read_photo(job.source, least, limits, whole=shelf.coloured)
-        return _Read(job, photo, time.perf_counter() - start)
+        return _Read(job, photo, source, message, time.perf_counter() - start)
     except FiguregroundError as error:
         return Outcome(job, "failed", str(error))
 
@@ -177,12 +197,13 @@ class _Work:
         start = time.perf_counter()
         prediction = self.segmenter.prediction(read.photo.image, logits, read.photo.size)
         try:
-            self.shelf.put(read.job, prediction)
+            self.shelf.put(read.job, prediction, read.source, self.segmenter.making)
         except FiguregroundError as error:
             return Outcome(read.job, "failed", str(error))
         outcome = Outcome(
             read.job,
             "done",
+            read.message,
             files=self.shelf.files(read.job),
             seconds={"read": read.seconds, "predict": share, "write": time.perf_counter() - start},
             size=prediction.mask.shape,

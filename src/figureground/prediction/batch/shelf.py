@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from figureground.errors import CannotWriteError, FiguregroundError, UsageError
 from figureground.files import resolved
 from figureground.images import read_profile
 from figureground.prediction.batch.jobs import Job
+from figureground.prediction.origins import Origins, Source, plain_background, stamp_of
 from figureground.prediction.photos.result import COLOURED, PICTURES, Prediction
-from figureground.prediction.pictures.coco import Records, annotation_record
+from figureground.prediction.pictures.coco import annotation_record, write_document
 from figureground.prediction.pictures.cutout import Background
+from figureground.prediction.records import Records
 
 COCO, COCO_RECORDS = "coco.json", ".coco.jsonl"
 KINDS = (*PICTURES, "coco")
@@ -41,7 +44,8 @@ class Shelf:
         self._background = background
         self._pictures = tuple(kind for kind in dict.fromkeys(kinds) if kind in PICTURES)
         self._records = Records(folder / COCO_RECORDS) if "coco" in kinds else None
-        self._recorded = self._records.places() if self._records else {}
+        self._origins = Origins(folder)
+        self._behind = {"cutout": {"background": plain_background(background)}}
 
     @property
     def coloured(self) -> bool:
@@ -77,16 +81,50 @@ class Shelf:
 
     def files(self, job: Job) -> tuple[Path, ...]:
         """The picture files of a photo."""
-        apart = len(self._pictures) > 1
-        return tuple(self.folder / (kind if apart else "") / f"{job.name}{PICTURES[kind]}" for kind in self._pictures)
+        return tuple(self.folder / self._name(job, kind) for kind in self._pictures)
 
-    def has(self, job: Job) -> bool:
-        """Whether all of a photo's results are there."""
-        recorded = self._records is None or job.below.as_posix() in self._recorded
-        return recorded and all(path.exists() for path in self.files(job))
+    def _name(self, job: Job, kind: str) -> str:
+        """Of a result, in the folder; of its record for the COCO document, below that."""
+        if kind == "coco":
+            return f"{COCO}/{job.below.as_posix()}"
+        return f"{f'{kind}/' if len(self._pictures) > 1 else ''}{job.name.as_posix()}{PICTURES[kind]}"
 
-    def put(self, job: Job, prediction: Prediction) -> None:
+    def found(self, job: Job, source: Source, making: Callable[[], Mapping[str, Any]]) -> tuple[bool, str]:
+        """Whether all of a photo's results are there and may stay, and what is to be said of that.
+
+        Args:
+            job: the photo.
+            source: its file.
+            making: tells what else they would be made with; it is asked where there are some.
+
+        Raises:
+            CannotWriteError: one was made from another photo.
+        """
+        stamps: dict[str, Any] = {
+            kind: stamp_of(path) for kind, path in zip(self._pictures, self.files(job), strict=True)
+        }
+        if self._records is not None:
+            stamps["coco"] = self._records.places().get(job.below.as_posix())
+        if all(stamp is None for stamp in stamps.values()):
+            return False, ""
+        made = making()
+        results = [(self._name(job, kind), stamp, self._made(kind, made)) for kind, stamp in stamps.items()]
+        fit, message = self._origins.found(results, source)
+        return (False, "") if fit and None in stamps.values() else (fit, message)
+
+    def _made(self, kind: str, making: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**making, **self._behind.get(kind, {})}
+
+    def put(
+        self, job: Job, prediction: Prediction, source: Source | None = None, making: Mapping[str, Any] | None = None
+    ) -> None:
         """Write a photo's results, if one cannot be written the others nevertheless.
+
+        Args:
+            job: the photo.
+            prediction: of it.
+            source: its file, as it was before it was read; none: it is not recorded what the results were made from.
+            making: what else they were made with.
 
         Raises:
             FiguregroundError: what could not be written, and why.
@@ -94,17 +132,23 @@ class Shelf:
         failures = []
         if self._records is not None:
             try:
-                self._records.add(annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice))
+                record = annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice)
+                self._note(job, "coco", self._records.add(record), source, making)
             except FiguregroundError as error:
                 failures.append(str(error))
         for kind, path in zip(self._pictures, self.files(job), strict=True):
             profile = read_profile(job.source) if kind in COLOURED else None
             try:
                 prediction.write(kind, path, self._background, profile)
+                self._note(job, kind, stamp_of(path), source, making)
             except FiguregroundError as error:
                 failures.append(str(error))
         if failures:
             raise CannotWriteError("; ".join(failures))
+
+    def _note(self, job: Job, kind: str, stamp: Any, source: Source | None, making: Mapping[str, Any] | None) -> None:
+        if source is not None:
+            self._origins.add(self._name(job, kind), stamp, self._made(kind, making or {}), source)
 
     def close(self) -> None:
         """Make the COCO document of all records, also of those of earlier batches.
@@ -113,7 +157,7 @@ class Shelf:
             FiguregroundError: it cannot be written.
         """
         if self._records is not None:
-            self._records.write_document(self.folder / COCO)
+            write_document(self._records, self.folder / COCO)
 
 
 def _may_be(kind: str, path: Path) -> bool:

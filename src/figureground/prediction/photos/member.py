@@ -24,6 +24,8 @@ class Member:
     engine: Engine
     name: str
     """Where it came from, for messages and reports."""
+    path: Path | None = None
+    """Its bundle, if it has one."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -46,4 +48,4 @@ def open_member(source: str | Path, engine: str | None = None, photos: int | Non
     """
     path = bundle_path(source)
     info = read_info(path)
-    return Member(info, open_engine(path, info, engine, photos), str(source))
+    return Member(info, open_engine(path, info, engine, photos), str(source), path)

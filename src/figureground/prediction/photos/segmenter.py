@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Final, overload
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from figureground.bundle import BundleInfo
-from figureground.config import ModelConfig, PostProcessingConfig
+from figureground.config import ModelConfig, PostProcessingConfig, plain
 from figureground.errors import UnreadableImageError, UsageError
+from figureground.files import digest_of
 from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import ImageSource
 from figureground.prediction.ahead import Budget, batched
@@ -94,6 +96,20 @@ class Segmenter:
     def temperature(self) -> float:
         """What the model's own logits were divided by; 1 for several, which are calibrated before they are averaged."""
         return self.members[0].info.operating_point.temperature if len(self.members) == 1 else 1.0
+
+    @cached_property
+    def making(self) -> dict[str, Any]:
+        """What masks depend on besides the photo, ready for JSON. Not the engine, by whose rounding few pixels change.
+
+        Raises:
+            OSError: a model's file cannot be read any more.
+        """
+        return {
+            "model": [digest_of(member.path) if member.path else member.name for member in self.members],
+            "views": plain(self.views),
+            "threshold": self.threshold,
+            "clean-up": plain(self.post_processing),
+        }
 
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # str is iterable
@@ -181,4 +197,4 @@ def load_state_dict(path: str | Path, model: str) -> Segmenter:
 
     settings = ModelConfig(model)
     engine = TorchEngine.of_weights(read_state_dict(Path(path)), settings, str(path))
-    return Segmenter(Member(BundleInfo(settings), engine, str(path)))
+    return Segmenter(Member(BundleInfo(settings), engine, str(path), Path(path)))

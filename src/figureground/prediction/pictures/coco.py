@@ -11,26 +11,23 @@ for crowds: a figure is no crowd, readers go by the type of ``segmentation``, an
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.errors import CannotWriteError
 from figureground.files import replacing
 from figureground.prediction.pictures.polygons import bounding_box, find_polygons
+from figureground.prediction.records import Records
 
 CATEGORY = {"id": 1, "name": "figure", "supercategory": "figure"}
 
 
 def annotation_record(name: str, mask: NDArray[np.bool_], score: float, tolerance: float = 0.0) -> dict[str, Any]:
-    """What a COCO document says of one photo, ready for JSON; ``Records`` makes the document of many.
+    """What a COCO document says of one photo, ready for JSON; ``write_document`` makes one of many.
 
     Records do not depend on each other, so a batch that was interrupted keeps those that it has.
 
@@ -56,79 +53,32 @@ def annotation_record(name: str, mask: NDArray[np.bool_], score: float, toleranc
     return record
 
 
-class Records:
-    """A file of records, a line of JSON each, that only grows: an interrupted batch keeps what it has.
+def write_document(records: Records, target: Path) -> None:
+    """Write the COCO document of all photos that have a record (``annotation_record``), in the order of their names.
 
-    One record may hold the outlines of millions of pixels, so no more than one is in memory at a time.
-
-    Args:
-        path: of the file, which need not be there.
+    Raises:
+        FiguregroundError: it cannot be written.
     """
+    size = 0
+    while size != (size := records.size):  # or another process added
+        places = records.places()
+        with replacing(target) as partial, partial.open("w", encoding="utf-8") as file:
+            file.writelines(_document(records, [places[name] for name in sorted(places)]))
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def places(self) -> dict[str, int]:
-        """Where the latest record of each name begins, in bytes."""
-        places: dict[str, int] = {}
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                while line := file.readline():
-                    with suppress(ValueError):  # cut short by a killed process, or empty
-                        record = json.loads(line)
-                        if isinstance(record, dict):
-                            places[record["file_name"]] = file.tell() - len(line)
-        return places
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record at once, so that processes do not mix theirs.
-
-        Its line begins with the break: the one before may have been cut short with a killed process.
-
-        Raises:
-            FiguregroundError: the file could not be written to.
-        """
-        content = f"\n{json.dumps(record)}".encode()
-        try:
-            with self._path.open("ab", buffering=0) as file:
-                if file.write(content) < len(content):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise CannotWriteError(
-                f"{self._path} could not be written ({error.strerror}); free some space or choose another folder"
-            ) from error
-
-    def write_document(self, target: Path) -> None:
-        """Write the COCO document of all photos, in the order of their names.
-
-        Raises:
-            FiguregroundError: it cannot be written.
-        """
-        size = 0
-        while size != (size := self._path.stat().st_size if self._path.exists() else 0):  # or another process added
-            places = self.places()
-            with replacing(target) as partial, partial.open("w", encoding="utf-8") as file:
-                file.writelines(self._document([places[name] for name in sorted(places)]))
-
-    def _document(self, places: Sequence[int]) -> Iterator[str]:
-        yield '{"info": {"description": "figure-ground masks"}, "licenses": [], "images": ['
-        for number, record in enumerate(self._at(places), start=1):
-            del record["annotation"]
-            yield f"{', ' if number > 1 else ''}{json.dumps({'id': number, **record})}"
-        yield '], "annotations": ['
-        count = 0
-        for number, record in enumerate(self._at(places), start=1):
-            if record["annotation"] is not None:
-                identity = {"id": count + 1, "image_id": number, "category_id": CATEGORY["id"]}
-                yield f"{', ' if count else ''}{json.dumps({**identity, **record['annotation']})}"
-                count += 1
-        yield f'], "categories": {json.dumps([CATEGORY])}}}'
-
-    def _at(self, places: Sequence[int]) -> Iterator[dict[str, Any]]:
-        with self._path.open("rb") as file:
-            for place in places:
-                file.seek(place)
-                yield json.loads(file.readline())
+def _document(records: Records, places: Sequence[int]) -> Iterator[str]:
+    yield '{"info": {"description": "figure-ground masks"}, "licenses": [], "images": ['
+    for number, record in enumerate(records.at(places), start=1):
+        del record["annotation"]
+        yield f"{', ' if number > 1 else ''}{json.dumps({'id': number, **record})}"
+    yield '], "annotations": ['
+    count = 0
+    for number, record in enumerate(records.at(places), start=1):
+        if record["annotation"] is not None:
+            identity = {"id": count + 1, "image_id": number, "category_id": CATEGORY["id"]}
+            yield f"{', ' if count else ''}{json.dumps({**identity, **record['annotation']})}"
+            count += 1
+    yield f'], "categories": {json.dumps([CATEGORY])}}}'
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
