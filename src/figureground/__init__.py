@@ -25,30 +25,21 @@ if TYPE_CHECKING:
     from figureground.training import Run, resume, train
 
 _HOMES = {
-    "BundleInfo": "bundle",
-    "DataConfig": "config",
-    "Dataset": "data",
-    "Evaluation": "evaluation",
-    "FiguregroundError": "errors",
-    "MODELS": "models",
-    "ModelConfig": "config",
-    "Prediction": "prediction",
-    "Preprocessing": "preprocessing",
-    "ReadLimits": "image_files",
-    "Run": "training",
-    "Sample": "data",
-    "Segmenter": "prediction",
-    "TrainConfig": "config",
-    "Views": "prediction",
-    "create_model": "models",
-    "dice_score": "metrics",
-    "evaluate": "evaluation",
-    "load": "prediction",
-    "open_dataset": "data",
-    "resume": "training",
-    "show_prediction": "evaluation",
-    "tensor_to_image": "preprocessing",
-    "train": "training",
+    name: home
+    for home, names in {
+        "bundle": ["BundleInfo"],
+        "config": ["DataConfig", "ModelConfig", "TrainConfig"],
+        "data": ["Dataset", "Sample", "open_dataset"],
+        "errors": ["FiguregroundError"],
+        "evaluation": ["Evaluation", "evaluate", "show_prediction"],
+        "image_files": ["ReadLimits"],
+        "metrics": ["dice_score"],
+        "models": ["MODELS", "create_model"],
+        "prediction": ["Prediction", "Segmenter", "Views", "load"],
+        "preprocessing": ["Preprocessing", "tensor_to_image"],
+        "training": ["Run", "resume", "train"],
+    }.items()
+    for name in names
 }
 
 __all__ = [

@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.cores import READERS, usable_cores
-from figureground.data.dataset import Dataset, Sample, Split, as_cached, list_briefly
+from figureground.data.dataset import Dataset, Derived, Sample, as_cached, list_briefly
 from figureground.errors import FiguregroundError
 from figureground.files import CACHE_FOLDER
 from figureground.preprocessing import Preprocessing
@@ -40,21 +40,15 @@ FREE_SHARE = 0.9  # of the disk's free space that an entry may take
 log = logging.getLogger(__name__)
 
 
-class CachedDataset:
+class CachedDataset(Derived):
     """The samples of a cache entry; opened when first read, in every process anew.
 
     A sample whose bytes are not those that were written is read from its source instead, and the entry is given up.
     """
 
     def __init__(self, entry: Path, source: Dataset, preprocessing: Preprocessing) -> None:
-        self.name = source.name
-        self.kind = source.kind
-        self.split: Split = source.split
-        self.foreground = source.foreground
-        self.names: Sequence[str] = source.names
-        self.metadata: Sequence[Mapping[str, str]] = source.metadata
+        super().__init__(source)
         self._entry = entry
-        self._source = source
         self._preprocessing = preprocessing
         self._records: list[Record] = [Record(*record) for record in json.loads((entry / ENTRY).read_text())["samples"]]
         self._pixels: NDArray[np.uint8] | None = None
@@ -68,9 +62,6 @@ class CachedDataset:
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pixels": None}  # a worker process maps the file itself instead of copying it
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
@@ -90,24 +81,15 @@ class CachedDataset:
         return self._entry.name
 
 
-class Uncached:
+class Uncached(Derived):
     """The samples of a dataset as the cache would hold them, decoded and resized anew each time."""
 
     def __init__(self, source: Dataset, preprocessing: Preprocessing) -> None:
-        self.name, self.kind, self.foreground = source.name, source.kind, source.foreground
-        self.split: Split = source.split
-        self.names, self.metadata = source.names, source.metadata
-        self._source, self._preprocessing = source, preprocessing
-
-    def __len__(self) -> int:
-        return len(self.names)
+        super().__init__(source)
+        self._preprocessing = preprocessing
 
     def __getitem__(self, index: int) -> Sample:
         return as_cached(self._preprocessing, self._source[index])
-
-    def fingerprint(self) -> str:
-        """Of the source."""
-        return self._source.fingerprint()
 
 
 class Record(NamedTuple):

@@ -117,6 +117,23 @@ class Dataset(Protocol):
         ...
 
 
+class Derived:
+    """What all datasets have in common whose samples are made of those of ``source``."""
+
+    def __init__(self, source: Dataset) -> None:
+        self.name, self.kind, self.foreground = source.name, source.kind, source.foreground
+        self.split: Split = source.split
+        self.names, self.metadata = source.names, source.metadata
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def fingerprint(self) -> str:
+        """Of the source."""
+        return self._source.fingerprint()
+
+
 @dataclass(frozen=True)
 class Entry:
     """A sample that is not read yet, as its source lists it."""

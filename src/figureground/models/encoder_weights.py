@@ -139,15 +139,15 @@ def _through_timm(encoder: nn.Module, name: str, source: str) -> dict[str, Tenso
 
 
 @contextmanager
-def quietly(name: str) -> Iterator[None]:
-    """Keep a library's logger silent below errors."""
+def quietly(name: str, level: int = logging.ERROR) -> Iterator[None]:
+    """Keep a library's logger silent below errors, or another level."""
     logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    before = logger.level
+    logger.setLevel(level)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.setLevel(before)
 
 
 def _torchvision(architecture: str) -> dict[str, Tensor]:

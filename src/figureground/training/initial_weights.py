@@ -44,15 +44,6 @@ def wanted_normalisation(model: ModelConfig, weights: InitialWeights) -> Normali
     return wanted_by_encoder(model) if weights.encoder is not None else None
 
 
-def refuse_other_network(model: ModelConfig) -> None:
-    """
-    Raises:
-        FiguregroundError: there is no such network, or it cannot be built like that.
-    """
-    with torch.device("meta"):  # without memory
-        build(model)
-
-
 def refuse_other_weights(config: TrainConfig) -> None:
     """Before the data are read, which takes long.
 

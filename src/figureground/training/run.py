@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning
 import numpy as np
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from figureground.bundle import BundleInfo, DataSummary, read_info, write_bundle
@@ -17,6 +18,7 @@ from figureground.data import Dataset, open_dataset
 from figureground.data.cache import CachedDataset
 from figureground.errors import BadBundleError, CannotWriteError, UsageError
 from figureground.files import replacing
+from figureground.models import build
 from figureground.models.learning import start_head
 from figureground.runs import (
     BUNDLE_IN_RUN,
@@ -35,7 +37,6 @@ from figureground.training.fit import Batches, Run, fit
 from figureground.training.history import Monitored, Row
 from figureground.training.initial_weights import (
     load_initial_weights,
-    refuse_other_network,
     refuse_other_weights,
     settled_weights,
 )
@@ -138,7 +139,8 @@ def _refuse_missing_parts(config: TrainConfig) -> None:
     uses_gpu(config)
     for teacher in config.teachers:
         read_info(bundle_path(teacher))
-    refuse_other_network(config.model)
+    with torch.device("meta"):  # without memory
+        build(config.model)
 
 
 def _settled(config: TrainConfig) -> TrainConfig:

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from figureground.data import Dataset, Split
-from figureground.data.dataset import FIGURE, FULL, Sample
+from figureground.data import Dataset
+from figureground.data.dataset import FIGURE, FULL, Derived, Sample
 from figureground.prediction import Segmenter, Views, load
 from figureground.runs import bundle_path
 
 
-class Taught:
+class Taught(Derived):
     """The samples of ``dataset``, their figure soft: ``share`` of it is what the teachers see, the rest the truth.
 
     It is there to be cached: read in every epoch, teachers would cost more than the training.
@@ -35,13 +35,7 @@ class Taught:
     """
 
     def __init__(self, dataset: Dataset, teachers: Sequence[str], share: float) -> None:
-        self.name = dataset.name
-        self.kind = dataset.kind
-        self.metadata = dataset.metadata
-        self.split: Split = dataset.split
-        self.foreground = dataset.foreground
-        self.names: Sequence[str] = dataset.names
-        self._dataset = dataset
+        super().__init__(dataset)
         self._paths = [bundle_path(teacher) for teacher in teachers]
         self._share = share
         self._segmenter: Segmenter | None = None
@@ -54,11 +48,8 @@ class Taught:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _segmenter=None, _lock=Lock())
 
-    def __len__(self) -> int:
-        return len(self._dataset)
-
     def __getitem__(self, index: int) -> Sample:
-        sample = self._dataset[index]
+        sample = self._source[index]
         with self._lock:
             if self._segmenter is None:
                 self._segmenter = load(*self._paths, views=Views(flip=True))
@@ -68,7 +59,7 @@ class Taught:
 
     def fingerprint(self) -> str:
         """Changes with the data, the teachers and their share."""
-        digest = hashlib.sha256(f"{self._dataset.fingerprint()} taught {self._share}".encode())
+        digest = hashlib.sha256(f"{self._source.fingerprint()} taught {self._share}".encode())
         for path in self._paths:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()

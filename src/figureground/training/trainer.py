@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from figureground.config import TrainConfig
 from figureground.cores import usable_cores
 from figureground.errors import FiguregroundError
+from figureground.models.encoder_weights import quietly
 from figureground.precision import multiplies_bfloat16
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -90,20 +91,16 @@ def keep_freed_memory() -> None:
 @contextmanager
 def without_advice() -> Iterator[None]:
     """Lightning's start-up lines and its advice on settings that are chosen here on purpose, kept from the user."""
-    names = ("lightning.pytorch", "lightning.fabric")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in (
-                ".*does not have many workers.*",  # on a CPU more would take time from the network
-                ".*dataloader is not resumable.*",  # ours is; Lightning's check looks at the wrapper
-                ".*Checkpoint directory .* exists.*",
-                ".*treespec.*is deprecated.*",
-            ):
-                warnings.filterwarnings("ignore", message)
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+    with (
+        quietly("lightning.pytorch", logging.WARNING),
+        quietly("lightning.fabric", logging.WARNING),
+        warnings.catch_warnings(),
+    ):
+        for message in (
+            ".*does not have many workers.*",  # on a CPU more would take time from the network
+            ".*dataloader is not resumable.*",  # ours is; Lightning's check looks at the wrapper
+            ".*Checkpoint directory .* exists.*",
+            ".*treespec.*is deprecated.*",
+        ):
+            warnings.filterwarnings("ignore", message)
+        yield

@@ -1,7 +1,5 @@
-import importlib.util
 import json
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +17,9 @@ from figureground.evaluation.report.examples import ERROR_COLOURS, choose_cases,
 from figureground.prediction import Member, Segmenter
 from figureground.preprocessing import Preprocessing
 
-_spec = importlib.util.spec_from_file_location("chromium", Path(__file__).with_name("chromium.py"))
-chromium = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(chromium)
+from ...stubs import Brightness
+from . import chromium
+
 needs_chromium = pytest.mark.skipif(
     chromium.EXECUTABLE is None, reason=f"none of {', '.join(chromium.NAMES)} is installed: no page can be looked at"
 )
@@ -29,13 +27,6 @@ METRICS_CSV = """epoch,train_loss,valid_loss,valid_dice,learning_rate,seconds
 1,0.5,0.4,0.7,0.0001,10.0
 2,0.4,0.3,0.81,0.0001,10.0
 """
-
-
-class Brightness:
-    name = "brightness"
-
-    def run(self, batch):
-        return {"figure": 4 * batch.mean(axis=1, keepdims=True)}
 
 
 class Squares:
@@ -66,7 +57,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(run):
-    segmenter = Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(), "runs/bright"))
+    segmenter = Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(4), "runs/bright"))
     evaluation = evaluate(segmenter, Squares())
     record = read_record(run)
     path = run / "report.html"
@@ -119,7 +110,7 @@ def test_the_estimates_have_a_part(page, read):
 
 def test_what_was_fitted_stands_beside_the_headline(tmp_path):
     info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=OperatingPoint(0.4, 1.25))
-    segmenter = Segmenter(Member(info, Brightness(), "bright"))
+    segmenter = Segmenter(Member(info, Brightness(4), "bright"))
     evaluation = evaluate(segmenter, Squares(), native=False)
     write_report(tmp_path / "a.html", evaluation, segmenter, Squares(), slices=[])
     text = " ".join(Reader((tmp_path / "a.html").read_text()).text.split())
@@ -182,7 +173,7 @@ def test_a_page_of_few_images(tmp_path, page):
         names = ("a", "b")
         split = "valid"
 
-    segmenter = Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(), "bright"))
+    segmenter = Segmenter(Member(BundleInfo(preprocessing=Preprocessing((32, 32))), Brightness(4), "bright"))
     evaluation = evaluate(segmenter, Two(), native=False)
     slices = slices_of(evaluation)
     write_report(tmp_path / "two.html", evaluation, segmenter, Two(), slices=slices, record=read_record("none"))
@@ -297,7 +288,7 @@ def test_cases_show_the_mask_that_the_headline_scores():
     """The fitted threshold takes nearly everything away; the picture and its Dice are of 0.5."""
     fitted = OperatingPoint(threshold=0.999, temperature=2.0, fitted_on="valid")
     info = BundleInfo(preprocessing=Preprocessing((32, 32)), operating_point=fitted)
-    segmenter, dataset = Segmenter(Member(info, Brightness(), "bright")), Squares()
+    segmenter, dataset = Segmenter(Member(info, Brightness(4), "bright")), Squares()
     evaluation = evaluate(segmenter, dataset, native=False)
     (example,) = examples_of(segmenter, dataset, evaluation.dice_per_image, [0])
     assert example.dice > 0.9

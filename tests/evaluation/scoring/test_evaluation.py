@@ -16,12 +16,7 @@ from figureground.evaluation.scoring.scores import COLUMNS, METRICS, Tally, scor
 from figureground.prediction import Member, Segmenter
 from figureground.preprocessing import Preprocessing
 
-
-class Brightness:
-    name = "brightness"
-
-    def run(self, batch):
-        return {"figure": 10 * batch.mean(axis=1, keepdims=True)}
+from ...stubs import Brightness
 
 
 class FourImages:

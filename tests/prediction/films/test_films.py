@@ -29,18 +29,11 @@ from figureground.prediction.films.reading import Film, Frame, open_container, o
 from figureground.prediction.films.writing import Format
 from figureground.preprocessing import Preprocessing
 
+from ...stubs import Brightness
+
 av = pytest.importorskip("av")
 
 HEIGHT, WIDTH, RATE = 48, 64, 10
-
-
-class Brightness:
-    """An engine with a known answer: figure is what is brighter than grey."""
-
-    name = "brightness"
-
-    def run(self, batch):
-        return {"figure": 10 * batch.mean(axis=1, keepdims=True)}
 
 
 class Interrupted(Brightness):
