@@ -34,9 +34,9 @@ class Mean:
         return f"{self.mean:.4f} [{self.ci95[0]:.4f}, {self.ci95[1]:.4f}]"
 
 
-def bootstrap_mean(values: NDArray[np.float64], seed: int = 0) -> Mean:
+def bootstrap_mean(values: NDArray[np.float64]) -> Mean:
     """The mean of ``values`` (n,) with its 95% interval; see ``bootstrap_means``."""
-    return bootstrap_means(values[:, None], seed)[0]
+    return bootstrap_means(values[:, None])[0]
 
 
 def bootstrap_means(
@@ -122,7 +122,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    a: NDArray[np.float64], b: NDArray[np.float64], *, lower_is_better: bool = False, seed: int = 0
+    a: NDArray[np.float64], b: NDArray[np.float64], *, lower_is_better: bool = False
 ) -> PairedDifference:
     """Compare the figures (n,) of two models on the same images.
 
@@ -134,15 +134,15 @@ def paired_difference(
     differences = a - b
     gains = -differences if lower_is_better else differences
     return PairedDifference(
-        bootstrap_mean(differences, seed),
-        sign_flip_p(differences, seed),
+        bootstrap_mean(differences),
+        sign_flip_p(differences),
         wins=int((gains > 0).sum()),
         losses=int((gains < 0).sum()),
         ties=int((differences == 0).sum()),
     )
 
 
-def cross_fitted_gain(scores: NDArray[np.float64], seed: int = 0) -> Mean:
+def cross_fitted_gain(scores: NDArray[np.float64]) -> Mean:
     """What is gained by the best of several choices over the first, on images that had no part in choosing.
 
     The best is chosen on one half of the images, by its mean, and measured on the other half, both ways; the figure of
@@ -150,17 +150,16 @@ def cross_fitted_gain(scores: NDArray[np.float64], seed: int = 0) -> Mean:
 
     Args:
         scores: (n, choices), n at least 2; of equal means the earlier choice counts as better.
-        seed: of the halves and of the interval.
     """
-    half = np.random.default_rng(seed).permutation(len(scores)) % 2
+    half = np.random.default_rng(0).permutation(len(scores)) % 2
     gains = np.empty(len(scores))
     for measured in (half == 0, half == 1):
         best = scores[~measured].mean(axis=0).round(ROUNDED_TO).argmax()
         gains[measured] = scores[measured, best] - scores[measured, 0]
-    return bootstrap_mean(gains, seed)
+    return bootstrap_mean(gains)
 
 
-def sign_flip_p(differences: NDArray[np.float64], seed: int = 0) -> float:
+def sign_flip_p(differences: NDArray[np.float64]) -> float:
     """The two-sided p of a paired permutation test: how often the mean is as far from 0 when signs are by chance.
 
     Exact up to ``EXACT_UP_TO`` differences other than 0; beyond, (1 + as far) / (1 + ``RESAMPLES``), which is never 0
@@ -172,7 +171,7 @@ def sign_flip_p(differences: NDArray[np.float64], seed: int = 0) -> float:
     if n <= EXACT_UP_TO:
         signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
         return float(np.mean(np.abs(signs @ sizes) >= limit))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     as_far = 0
     for size in _chunks(RESAMPLES, n):
         signs = 1 - 2 * rng.integers(0, 2, (size, n), dtype=np.int8)
@@ -192,32 +191,28 @@ class GroupDifference:
     """Of the permutation test, two-sided."""
 
 
-def group_differences(
-    values: NDArray[np.float64], members: NDArray[np.bool_], seed: int = 0, resamples: int = RESAMPLES
-) -> list[GroupDifference]:
+def group_differences(values: NDArray[np.float64], members: NDArray[np.bool_]) -> list[GroupDifference]:
     """Compare each of several groups of images with the images outside it.
 
     The intervals are percentile bootstrap over all images (Efron & Tibshirani 1993, section 13.3), so a group's size
     varies as it would with other images. The p is that of a permutation of the images: how often a group of this size,
-    drawn by chance, differs from the others as much, (1 + as much) / (1 + ``resamples``).
+    drawn by chance, differs from the others as much, (1 + as much) / (1 + ``RESAMPLES``).
 
     Args:
         values: (n,).
         members: (n, groups), which images are in a group; neither none nor all.
-        seed: of the draws, which all groups share.
-        resamples: how often images are drawn, and how often they are permuted.
     """
     found = _difference(values[:, None], members)
-    rng = np.random.default_rng(seed)
-    means, differences = _resampled_differences(values, members, resamples, rng)
+    rng = np.random.default_rng(0)
+    means, differences = _resampled_differences(values, members, rng)
     tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     mean_bounds, bounds = (np.nanquantile(draws, tails, axis=0).T for draws in (means, differences))
-    as_far = _permuted_as_far(values, members, np.abs(found), resamples, rng)
+    as_far = _permuted_as_far(values, members, np.abs(found), rng)
     return [
         GroupDifference(
             Mean(float(values[members[:, group]].mean()), _pair(mean_bounds[group])),
             Mean(float(found[group]), _pair(bounds[group])),
-            float(1 + as_far[group]) / (1 + resamples),
+            float(1 + as_far[group]) / (1 + RESAMPLES),
         )
         for group in range(members.shape[1])
     ]
@@ -234,15 +229,15 @@ def _difference(values: NDArray[np.float64], members: NDArray[np.bool_]) -> NDAr
 
 
 def _resampled_differences(
-    values: NDArray[np.float64], members: NDArray[np.bool_], resamples: int, rng: np.random.Generator
+    values: NDArray[np.float64], members: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of images drawn with replacement, each group's mean and its difference to the others, (resamples, groups).
+    """Of images drawn with replacement, each group's mean and its difference to the others, (RESAMPLES, groups).
 
     NaN where a draw holds no image of a group.
     """
     n, groups = members.shape
     columns = np.column_stack([values[:, None] * members, members, values, np.ones(n)])
-    sums = _resampled_means(columns, resamples, rng)
+    sums = _resampled_means(columns, RESAMPLES, rng)
     total, size = sums[:, :groups], sums[:, groups:-2]
     with np.errstate(invalid="ignore", divide="ignore"):
         inside = total / size
@@ -250,11 +245,7 @@ def _resampled_differences(
 
 
 def _permuted_as_far(
-    values: NDArray[np.float64],
-    members: NDArray[np.bool_],
-    limits: NDArray[np.float64],
-    resamples: int,
-    rng: np.random.Generator,
+    values: NDArray[np.float64], members: NDArray[np.bool_], limits: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """How often permuted values (n,) give each group a difference of at least its limit, (groups,)."""
     n = len(values)
@@ -262,7 +253,7 @@ def _permuted_as_far(
     deviations = values - values.mean()  # whose sum is 0: a group's mean fixes that of the others
     indicator = members.astype(float)
     as_far = np.zeros(len(size), np.int64)
-    for rows in _chunks(resamples, n):
+    for rows in _chunks(RESAMPLES, n):
         sums = rng.permuted(np.broadcast_to(deviations, (rows, n)), axis=1) @ indicator
         as_far += (np.abs(sums) * n / (size * (n - size)) >= limits - 1e-12 * np.abs(values).max()).sum(axis=0)
     return as_far
