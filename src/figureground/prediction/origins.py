@@ -129,4 +129,4 @@ def plain_background(background: Background | None) -> Any:
     """A background as records have it: a colour, or the digest of a picture."""
     if background is None or isinstance(background, tuple):
         return background and list(background)
-    return hashlib.blake2b(background.tobytes() + str(background.shape).encode(), digest_size=16).hexdigest()
+    return hashlib.sha256(background.tobytes() + str(background.shape).encode()).hexdigest()
