@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from figureground.bundle import read_tensors
 from figureground.cli import app
 from figureground.cli.train import of_start
 from figureground.config import TrainConfig, merge, parse, read_settings
@@ -194,6 +195,68 @@ def test_a_finished_run_is_trained_longer(in_process, tmp_path):
     assert status == 0, errors
     assert len((tmp_path / "unet" / "metrics.csv").read_text().splitlines()) == 1 + 3
     assert "epochs: 3" in (tmp_path / "unet" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "works"),
+    [
+        (["evaluate", "RUN", "--csv", "FOLDER/f.csv", "--html", "FOLDER/f.html"], "figureground.evaluation.evaluate"),
+        (["compare", "RUN", "OTHER", "--data", "DATA"], "figureground.evaluation.evaluate"),
+        (["calibrate", "RUN"], "figureground.evaluation.fit_on_valid"),
+        (["data", "check", "DATA", "--html", "FOLDER/f.html"], "figureground.data.doctor.check"),
+        (["verify", "pets"], "figureground.prediction.photos.verify.verify"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_reports_never_tell_of_another_time(in_process, run, pets, tmp_path, monkeypatch, command, works):
+    """Whatever ends the command, a report of an earlier one is not there."""
+
+    def ended(*arguments, **settings):
+        raise SystemExit(143)  # SIGTERM
+
+    monkeypatch.setattr(works, ended)
+    for name in ("f.json", "f.csv", "f.html"):
+        (tmp_path / name).write_text("of another time")
+    other = shutil.copy(run / "model.safetensors", run.parent / "other.safetensors")
+    named = {
+        "RUN": run,
+        "OTHER": other,
+        "DATA": pets,
+        "FOLDER/f.csv": tmp_path / "f.csv",
+        "FOLDER/f.html": tmp_path / "f.html",
+    }
+    given = [named.get(word, word) for word in command]
+    status, _, errors = in_process(*given, "--json", tmp_path / "f.json", "--overwrite")
+    assert status == 143, errors
+    asked = {path.name for path in given if isinstance(path, Path) and path.parent == tmp_path} | {"f.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"f.json", "f.csv", "f.html"} - asked
+
+
+def test_a_run_with_a_new_model_has_no_scores_of_its_last(in_process, tmp_path):
+    options = [
+        "--set",
+        "phases=[]",
+        "--learning-rate",
+        0.02,
+        "--model",
+        "unet",
+        "--base-width",
+        4,
+        "--size",
+        32,
+        "--cache",
+        "off",
+    ]
+    data = ["--data", "synthetic:n=24,size=32", "--output", tmp_path, "--recipe", "strong", "--epochs", 1]
+    assert in_process("train", *data, *options)[0] == 0
+    told = {path.name for path in (tmp_path / "unet").iterdir()}
+    before = read_tensors(tmp_path / "unet" / "model.safetensors")
+    for epochs in range(2, 6):
+        assert in_process("train", "--resume", tmp_path / "unet", "--epochs", epochs, "--score", "none")[0] == 0
+        after = read_tensors(tmp_path / "unet" / "model.safetensors")
+        if any(not np.array_equal(after[name], before[name]) for name in before):
+            break
+    assert {"test.json", "report.html", "per_image.csv"} == told - {path.name for path in (tmp_path / "unet").iterdir()}
 
 
 def test_clear_cache(tmp_path):

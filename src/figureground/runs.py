@@ -96,6 +96,13 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
+def forget_scores(folder: Path) -> None:
+    """Take away what was said of a run's earlier model."""
+    names = (REPORT, PER_IMAGE, *map(scores_file, ("train", "valid", "test")))
+    for path in (*(folder / name for name in names), *folder.glob(f"{Path(REPORT).stem}/*.png")):
+        path.unlink(missing_ok=True)
+
+
 def remove_run(folder: Path) -> None:
     """What a run has written there, and nothing else."""
     written = _written(folder)

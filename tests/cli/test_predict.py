@@ -15,6 +15,7 @@ from figureground import Views, load
 from figureground.bundle import read_info
 from figureground.cli import main
 from figureground.config import PostProcessingConfig
+from figureground.errors import CannotWriteError
 from figureground.export.onnx import write_info
 from figureground.prediction.batch import predict as predict_batch
 from figureground.prediction.photos import reading as photo
@@ -180,22 +181,36 @@ def test_what_became_of_each_photo_as_json(command, photos, bright_onnx, tmp_pat
     assert (tmp_path / "mine.json").read_text() == "[1, 2]"
 
 
+ENDINGS = [
+    (KeyboardInterrupt(), 130, "interrupted behind {} of 3 photos\n"),
+    (SystemExit(143), 143, "interrupted behind {} of 3 photos\n"),
+    (CannotWriteError("no space"), 1, "error: no space\n"),
+]
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: str(ending[1]))
 @pytest.mark.parametrize("after", [0, 2])
-def test_the_json_of_an_interrupted_batch_is_not_that_of_another(command, photos, tmp_path, monkeypatch, after):
+def test_the_json_of_an_interrupted_batch_is_not_that_of_another(command, photos, tmp_path, monkeypatch, after, ending):
     command("photos", "--json", "f.json")
     whole = predict_batch.predict_files
 
     def interrupted(*arguments, **settings):
         yield from itertools.islice(whole(*arguments, **settings), after)
-        raise KeyboardInterrupt
+        raise ending[0]
 
     monkeypatch.setattr(predict_batch, "predict_files", interrupted)
     status, _, err = command("photos", "--json", "f.json", "--overwrite")
-    assert (status, err) == (130, f"interrupted behind {after} of 3 photos\n")
+    assert (status, err) == (ending[1], ending[2].format(after))
     assert (tmp_path / "f.json").exists() == (after > 0)
     if after:
         figures = json.loads((tmp_path / "f.json").read_text())
         assert (figures["done"], len(figures["images"]), figures["interrupted"]) == (2, 2, True)
+
+
+def test_a_command_that_is_refused_leaves_no_json_of_another(command, photos, tmp_path):
+    command("photos", "--json", "f.json")
+    assert command("none.jpg", "--json", "f.json")[0] == 1
+    assert not (tmp_path / "f.json").exists()
 
 
 # 32 × 32: a frame with a hole and a dot in it, and a bar
@@ -328,6 +343,7 @@ def test_a_limit_of_pixels(command):
         (["MODEL", "a.mp4", "b.mp4", "--output", "c.mp4"], 2, "c.mp4 names one film, but more was asked for"),
         (["MODEL", "a.mp4", "--output", "c.avi"], 2, "c.avi is no name of a film that can be written"),
         (["MODEL", "a.mp4", "photos", "--save", "mask,coco"], 2, "a film cannot show coco; expected some of: overlay"),
+        (["MODEL", "photos", "--smoothing", "0.5"], 2, "--smoothing 0.5 is for films, and there is none; leave it out"),
         (["MODEL", "a.mp4", "--smoothing", "2"], 2, "smoothing is 2.0; expected at least 0 (off) and below 1"),
         (["MODEL", "photos", "--tile", "inf"], 2, "scales are (1.0, inf); expected numbers from 1"),
         (["MODEL", "photos/a.png", "--output", "cat.png"], 2, "cat.png is the name of a picture, results go into"),

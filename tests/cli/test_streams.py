@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from figureground.cli import app
 from figureground.pretrained import EXAMPLE
 
 FULL = Path("/dev/full")
@@ -17,6 +19,7 @@ COMMANDS = {
     "settings": ("settings", 0),
     "usage": ("train --epochs many", 2),
     "nothing": ("predict nowhere none.jpg", 1),
+    "verify": ("verify pets", 0),
     "predict": (f"predict {shlex.quote(str(EXAMPLE))} --engine onnxruntime", 0),
 }
 
@@ -44,7 +47,7 @@ def test_without_stderr(tmp_path, name):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="Linux has it")
-@pytest.mark.parametrize("name", ["help", "version", "models", "settings", "predict"])
+@pytest.mark.parametrize("name", ["help", "version", "models", "settings", "verify", "predict"])
 def test_a_full_disk_behind_stdout(tmp_path, name):
     done = shell(tmp_path, COMMANDS[name][0], f"> {FULL}")
     assert (done.returncode, done.stderr) == (1, "error: input or output: No space left on device\n")
@@ -55,6 +58,18 @@ def test_a_full_disk_behind_stdout(tmp_path, name):
 def test_a_full_disk_behind_stderr(tmp_path, name):
     command, status = COMMANDS[name]
     assert shell(tmp_path, command, f"2> {FULL}").returncode == status
+
+
+def _every(group, path=()):
+    for name, command in group.commands.items():
+        yield from _every(command, (*path, name)) if hasattr(command, "commands") else [(*path, name)]
+
+
+@pytest.mark.parametrize("words", [" ".join(words) for words in _every(typer.main.get_command(app))])
+def test_the_help_of_every_command(tmp_path, words):
+    assert shell(tmp_path, f"{words} --help", "<&- >&- 2>&-").returncode == 0
+    if FULL.exists():
+        assert shell(tmp_path, f"{words} --help", f"> {FULL}").returncode == 1
 
 
 def test_nobody_reads_what_is_said(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import app, data_of, needs, refuse_existing
+from figureground.cli.common import app, data_of, needs, start_anew
 from figureground.cli.options import computes, takes_data
 from figureground.errors import FiguregroundError
 
@@ -35,7 +35,7 @@ def calibrate(
 
     Files that were exported before keep theirs: export again, or calibrate them too.
     """
-    refuse_existing(json_file, overwrite)
+    start_anew(overwrite, json_file)
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.evaluation import fit_on_valid, write_json

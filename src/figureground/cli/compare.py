@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from figureground.cli.common import MetadataOption, app, data_of, needs, refuse_existing
+from figureground.cli.common import MetadataOption, app, data_of, needs, start_anew
 from figureground.cli.options import computes, takes_data
 
 
@@ -32,7 +32,7 @@ def compare(
     Runs that differ in seed, workers, device and cache alone are taken together. Models whose networks see different
     sizes are compared at the photos' own size.
     """
-    refuse_existing(json_file, overwrite)
+    start_anew(overwrite, json_file)
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.evaluation import compare as compare_evaluations

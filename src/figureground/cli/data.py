@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from figureground.cli.common import app, needs, refuse_existing
+from figureground.cli.common import app, needs, start_anew
 from figureground.cli.options import computes, option
 from figureground.config import DataConfig
 from figureground.errors import FiguregroundError
@@ -73,8 +73,7 @@ def check(
 
     Nothing is changed; --fix writes a repaired copy and a log of what was done.
     """
-    refuse_existing(html, overwrite)
-    refuse_existing(json_file, overwrite)
+    start_anew(overwrite, html, json_file)
     if html:
         with needs("train"):  # before minutes are spent
             import jinja2  # noqa: F401

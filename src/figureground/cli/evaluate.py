@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from figureground.cli.common import MetadataOption, app, data_of, needs, refuse_existing
+from figureground.cli.common import MetadataOption, app, data_of, needs, refuse_existing, start_anew
 from figureground.cli.options import computes, takes_data
 from figureground.errors import UsageError
 
@@ -31,13 +31,12 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files.")] = False,
 ) -> None:
     """Score a model on a split: overlap, boundaries and calibration, with 95% intervals (docs/evaluation.md)."""
-    for path in (json_file, csv_file, html_file):
-        refuse_existing(path, overwrite)
     if html_file and not html_file.suffix:
         raise UsageError(
             f"--html {html_file} is the name of its folder of plots; expected one such as {html_file}.html"
         )
     refuse_existing(html_file and html_file.with_suffix(""), overwrite)
+    start_anew(overwrite, json_file, csv_file, html_file)
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.evaluation import evaluate as score

@@ -7,14 +7,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import app, needs, options, refuse_existing
+from figureground.cli.common import app, needs, options, start_anew
 from figureground.cli.films import predict_film, shown_in_films
 from figureground.cli.options import computes, option
 from figureground.config import PostProcessingConfig
@@ -88,10 +88,12 @@ def predict(
     given = {"keep_largest": keep_largest, "fill_holes": fill_holes, "min_area": min_area}
     changes = {key: value for key, value in given.items() if value is not None}
     load = _Load(models, engine, tta, tile or [], changes, limits)
+    films, jobs, left_out = _films_and_photos(sources, output) if sources != [STDIN] else ([], [], [])
+    if smoothing and not films:
+        raise UsageError(f"--smoothing {smoothing:g} is for films, and there is none; leave it out")
     if sources == [STDIN]:
         _from_stdin(load(1), kinds, behind)
         return
-    films, jobs, left_out = _films_and_photos(sources, output)
     if films and len(films) * len(kinds) + len(jobs) > 1 and output.suffix.lower() in VIDEO_SUFFIXES:
         raise UsageError(f"{output} names one film, but more was asked for; expected a folder as --output")
     if json_file and not jobs:
@@ -149,8 +151,6 @@ def _check_places(sources: Sequence[str], output: Path, json_file: Path | None, 
     """End before any work is done if results cannot go where they are to."""
     from figureground.image_files import IMAGE_SUFFIXES
 
-    if not _is_summary(json_file):  # a batch that goes on replaces its own
-        refuse_existing(json_file, overwrite)
     if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
         raise UsageError(
             f"{output} is the name of a picture, results go into a folder; for a single one: "
@@ -158,6 +158,7 @@ def _check_places(sources: Sequence[str], output: Path, json_file: Path | None, 
         )
     if sources == [STDIN] and (json_file or output != DEFAULT_OUTPUT):
         raise UsageError(f"{STDIN} is one photo whose picture goes to stdout; leave out --output and --json")
+    start_anew(overwrite or _is_summary(json_file), json_file)  # a batch that goes on replaces its own
 
 
 def _is_summary(path: Path | None) -> bool:
@@ -276,13 +277,13 @@ def _photos(
                 bar.update()
                 if outcome.status == "failed":
                     bar.write(f"skipped: {outcome.message}", file=sys.stderr)
-    except (KeyboardInterrupt, SystemExit):  # SIGTERM's
-        onwards = "" if overwrite else "; the same command goes on"
-        typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos{onwards}", err=True)
+    except BaseException as error:  # also SIGTERM's, and a full disk
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            onwards = "" if overwrite else "; the same command goes on"
+            typer.echo(f"interrupted behind {len(outcomes)} of {len(jobs)} photos{onwards}", err=True)
         if json_file and outcomes:
-            _write_summary(json_file, load(), outcomes, left_out, time.perf_counter() - start, interrupted=True)
-        elif json_file:
-            json_file.unlink(missing_ok=True)  # it is of another batch
+            with suppress(FiguregroundError):  # the first error is what is told
+                _write_summary(json_file, load(), outcomes, left_out, time.perf_counter() - start, interrupted=True)
         raise
     segmenter = load()
     counted: Counter[str] = Counter(outcome.status for outcome in outcomes)

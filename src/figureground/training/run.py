@@ -27,6 +27,7 @@ from figureground.runs import (
     bundle_path,
     claimed,
     followed,
+    forget_scores,
     link_latest,
     read_config,
     refuse_foreign,
@@ -236,6 +237,7 @@ def _fit(
 
     def keep(row: Row) -> None:
         network = {name: tensor.cpu().numpy() for name, tensor in module.network.state_dict().items()}
+        forget_scores(folder)
         write_bundle(folder / BUNDLE_IN_RUN, network, _describe(config, datasets, row))
 
     return fit(

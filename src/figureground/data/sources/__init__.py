@@ -84,8 +84,9 @@ def recognise(path: Path) -> tuple[str, Path]:
         root = kind.find(path)
         if root is not None:
             return name, root
-    if path.is_file():
-        raise BadDataError(f"{path} is a file; expected {LAYOUTS}. Unpack it if it is an archive")
+    if path.exists() and not path.is_dir():
+        what = "a file" if path.is_file() else "a pipe or a device, which cannot be read twice"
+        raise BadDataError(f"{path} is {what}; expected {LAYOUTS}. Unpack it if it is an archive")
     if not path.is_dir():
         raise BadDataError(f"{path}: no such folder or file; expected {LAYOUTS}, or 'synthetic'")
     found = sorted(entry.name for entry in path.iterdir())[:5]

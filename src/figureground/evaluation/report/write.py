@@ -19,6 +19,7 @@ from figureground.evaluation.scoring.properties import PROPERTIES
 from figureground.evaluation.scoring.scores import EMPTY_MASK_RULE, LEFT_OUT_RULE, METRICS
 from figureground.evaluation.scoring.slices import SLICE_METHOD, Slice, correlations_of
 from figureground.evaluation.statistics import FEW_IMAGES, FEWEST_FOR_INTERVALS, INTERVAL_METHOD
+from figureground.files import read_text
 from figureground.metrics import THRESHOLDS
 from figureground.pages import Picture, picture, write_page
 from figureground.prediction import Segmenter
@@ -48,9 +49,9 @@ def read_record(model: str | Path) -> RunRecord:
     history, config = Path(model) / HISTORY_TABLE, Path(model) / CONFIG
     rows: list[dict[str, float]] = []
     if history.is_file():
-        with history.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(cell or "nan") for name, cell in row.items()} for row in csv.DictReader(file)]
-    return RunRecord(rows, config.read_text(encoding="utf-8") if config.is_file() else "")
+        table = csv.DictReader(read_text(history).splitlines())
+        rows = [{name: float(cell or "nan") for name, cell in row.items()} for row in table]
+    return RunRecord(rows, read_text(config) if config.is_file() else "")
 
 
 def write_report(
