@@ -272,7 +272,7 @@ def test_a_full_disk_ends_with_a_message_and_keeps_what_was_there(trained, tiny,
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
-def test_the_command_is_terminated_and_resumed(tmp_path, rows_of):
+def test_the_command_is_terminated_and_resumed(in_process, tmp_path, rows_of):
     command = [sys.executable, "-m", "figureground", "train"]
     settings = ["--data", "synthetic:n=300,size=32", "--model", "unet", "--base-width", "4", "--size", "32", "-e", "3"]
     place = ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path), "--name", "a"]
@@ -285,7 +285,7 @@ def test_the_command_is_terminated_and_resumed(tmp_path, rows_of):
     assert process.returncode == 130, messages
     assert f"figureground train --resume {tmp_path / 'a'}" in messages
     assert "Traceback" not in messages
-    done = subprocess.run([*command, "--resume", str(tmp_path / "a")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    status, _, errors = in_process("train", "--resume", tmp_path / "a")
+    assert status == 0, errors
     assert (tmp_path / "a" / "test.json").is_file()
     assert [row["epoch"] for row in rows_of(tmp_path / "a")] == ["1", "2", "3"]
