@@ -18,6 +18,7 @@ from figureground.data.dataset import FIGURE, FULL
 from figureground.errors import BadSettingsError, FiguregroundError
 from figureground.losses import LOSSES
 from figureground.models import build
+from figureground.models.depthwise import QuickDepthwise
 from figureground.models.learning import parameter_groups
 from figureground.training.loaders import Batch, loaders
 from figureground.training.trainer import precision
@@ -126,7 +127,7 @@ def measure_pace(config: TrainConfig, batches: Iterable[Batch], on_gpu: bool) ->
     times = []
     for batch in shown:
         given = {name: tensor.to(device) for name, tensor in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast), QuickDepthwise():
             value = loss(network(given["image"])[FIGURE], given[FIGURE].float() / FULL, None)
         torch.autograd.backward(value)
         optimizer.step()

@@ -18,6 +18,7 @@ from figureground.errors import UsageError
 from figureground.losses import LOSSES
 from figureground.metrics import counts
 from figureground.models import build
+from figureground.models.depthwise import QuickDepthwise
 from figureground.models.learning import parameter_groups
 from figureground.training.figures import ImageDice, mean
 from figureground.training.history import is_silent
@@ -57,7 +58,9 @@ class SegmentationModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch."""
-        loss = self._loss(self.network(batch["image"])["figure"], batch)
+        with QuickDepthwise():
+            outputs = self.network(batch["image"])
+        loss = self._loss(outputs["figure"], batch)
         self._add("train_loss", loss.detach(), len(batch["image"]))
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
         return loss
