@@ -54,7 +54,12 @@ def calibrate(
         dataset = open_dataset(source, "valid")
         progress = sys.stderr.isatty()
         fit = fit_on_valid(
-            open_member(bundle), dataset, target=target, post_processing=post_processing, progress=progress
+            open_member(bundle),
+            dataset,
+            target=target,
+            post_processing=post_processing,
+            boundaries=True,
+            progress=progress,
         )
         _store(bundle, fit.info)
     typer.echo(fit.summary())

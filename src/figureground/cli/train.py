@@ -16,10 +16,13 @@ from figureground.errors import UsageError
 from figureground.settings import put
 
 if TYPE_CHECKING:
+    from figureground.data import Split
     from figureground.training import Run
 
 SHOWN = ("data.source", "minutes", "model.name", "model.encoder", "epochs")
 """Of the settings, those that ``--help`` shows."""
+SCORED: dict[str, Split | None] = {"test": "test", "valid": "valid", "none": None}
+"""What the best model is scored on, by what ``--score`` says."""
 
 
 @app.command()
@@ -54,7 +57,7 @@ def train(
     still choose between trainings, --score valid leaves test alone. Ctrl-C saves: --resume RUN continues. The run's
     folder holds model.safetensors, metrics.csv, history.png, config.yaml and test.json.
     """
-    if score not in ("test", "valid", "none"):
+    if score not in SCORED:
         raise UsageError(f"--score {score!r}; expected test, valid or none")
     if {"epochs", "minutes"} <= changes.keys():
         raise UsageError("--epochs and --minutes both say how long; leave out one of them")
@@ -62,7 +65,7 @@ def train(
         put(changes, "model.arguments.base_width", base_width)
     if pretrained:
         put(changes, "initial_weights.encoder", "imagenet")
-    started = time.monotonic()
+    started, scored = time.monotonic(), SCORED[score]
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.runs import free_folder
@@ -75,17 +78,17 @@ def train(
                 raise UsageError(
                     "--resume goes on with the run's own config.yaml, but for --epochs; leave out the others"
                 )
-            _finish(resume_run(resume, epochs=changes.get("epochs"), progress=progress), score, progress)
+            _finish(resume_run(resume, epochs=changes.get("epochs"), progress=progress), scored, progress)
             return
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
         base = config or recipe
         train_config = _train_config(str(base), changes) if base else _planned(changes)
-        if score == "test":
-            open_dataset(train_config.data, "test")  # before hours are spent
+        if scored:
+            open_dataset(train_config.data, scored)  # before hours are spent
         folder = output / name if name else free_folder(output, train_config.model.name)
-        run = train_run(train_config, folder, overwrite=overwrite, progress=progress, started=started)
-        _finish(run, score, progress)
+        run = train_run(train_config, folder, overwrite=overwrite, progress=progress, started=started, scored=scored)
+        _finish(run, scored, progress)
 
 
 def _planned(changes: dict[str, Any]) -> TrainConfig:
@@ -131,7 +134,7 @@ def of_start(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
     return settings
 
 
-def _finish(run: Run, score: str, progress: bool) -> None:
+def _finish(run: Run, scored: Split | None, progress: bool) -> None:
     """Score the best model on a split, or none, and say where everything is."""
     if run.interrupted:
         typer.echo(f"interrupted and saved; go on with: figureground train --resume {run.folder}", err=True)
@@ -139,11 +142,11 @@ def _finish(run: Run, score: str, progress: bool) -> None:
     from figureground.evaluation import fit_run, score_run
 
     written = "model.safetensors, history.png, metrics.csv, config.yaml"
-    if score == "none":
+    if scored is None:
         fit_run(run.folder, progress=progress)
     else:
-        typer.echo(score_run(run.folder, split="test" if score == "test" else "valid", progress=progress).summary())
-        written += f", report.html, {score}.json, per_image.csv"
+        typer.echo(score_run(run.folder, split=scored, progress=progress).summary())
+        written += f", report.html, {scored}.json, per_image.csv"
     typer.echo(f"{run.folder}: {written}")
 
 

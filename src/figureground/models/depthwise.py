@@ -2,7 +2,7 @@
 
 oneDNN multiplies dense convolutions in bfloat16 several times faster than in float32, but has no fast kernels for the
 gradients of depthwise ones with a stride, or with more than 3×3 weights: in an EfficientNet these few took two thirds
-of a step. Here the gradient of the input is one more forward convolution, and that of large weights is taken in float32.
+of a step. Here the gradient of the input is one more forward convolution, and that of large kernels is in float32.
 """
 
 from __future__ import annotations

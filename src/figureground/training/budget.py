@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from figureground.config import TrainConfig
-from figureground.data import Dataset, open_dataset
+from figureground.data import Dataset, Split, open_dataset
 from figureground.data.dataset import FIGURE, FULL
 from figureground.errors import BadSettingsError, FiguregroundError
 from figureground.losses import LOSSES
@@ -33,7 +33,7 @@ SPARE = 0.04
 """The share of all minutes that is kept back, as steps are not always as fast as the first."""
 REPORT = 8.0
 """Seconds for figures, curves and the report behind a training."""
-PASSES = 3
+PASSES = 2
 """Over valid, to fit what turns logits into masks."""
 SCORING = 0.015, 0.08
 """Seconds to score an image besides the network: for each, and for each million of its pixels."""
@@ -50,7 +50,13 @@ class Pace:
     """A window, or a whole image, through the network alone."""
 
 
-def within_minutes(config: TrainConfig, datasets: tuple[Dataset, Dataset], started: float, on_gpu: bool) -> TrainConfig:
+def within_minutes(
+    config: TrainConfig,
+    datasets: tuple[Dataset, Dataset],
+    started: float,
+    on_gpu: bool,
+    scored: Split | None = "test",
+) -> TrainConfig:
     """The same settings with as many epochs, and images in each, as fit into ``config.minutes``.
 
     Args:
@@ -58,6 +64,7 @@ def within_minutes(config: TrainConfig, datasets: tuple[Dataset, Dataset], start
         datasets: train and valid, from the cache.
         started: when the minutes began, by ``time.monotonic``.
         on_gpu: whether the network is trained there.
+        scored: what the model is scored on in these minutes; none: nothing.
 
     Raises:
         BadSettingsError: the minutes are not enough for a few steps.
@@ -69,10 +76,10 @@ def within_minutes(config: TrainConfig, datasets: tuple[Dataset, Dataset], start
     valid = datasets[1]
     windows = len(checks.dataset)  # type: ignore[arg-type]
     pixels = valid[0].image.size / 3e6
-    scored = PASSES * len(valid) + _test_images(config)
+    shown = PASSES * len(valid) + (_images(config, scored) if scored else 0)
     overlap = config.preprocessing.overlap if config.preprocessing.resize == "crops" else 0.0
-    behind = REPORT + scored * (pace.shown * windows / len(valid) / (1 - overlap) ** 2)
-    behind += scored * (SCORING[0] + SCORING[1] * pixels)
+    behind = REPORT + shown * (pace.shown * windows / len(valid) / (1 - overlap) ** 2)
+    behind += shown * (SCORING[0] + SCORING[1] * pixels)
     seconds = 60 * config.minutes * (1 - SPARE) - (time.monotonic() - started) - behind
     if seconds < 10 * pace.step:
         raise BadSettingsError(
@@ -88,10 +95,10 @@ def within_minutes(config: TrainConfig, datasets: tuple[Dataset, Dataset], start
     return fitted
 
 
-def _test_images(config: TrainConfig) -> int:
+def _images(config: TrainConfig, split: Split) -> int:
     """How many are scored behind the training."""
     try:
-        return len(open_dataset(config.data, "test"))
+        return len(open_dataset(config.data, split))
     except FiguregroundError:  # there is no such split
         return 0
 

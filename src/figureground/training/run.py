@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from figureground.bundle import BundleInfo, DataSummary, read_info, write_bundle
 from figureground.config import TrainConfig, to_yaml
-from figureground.data import Dataset, open_dataset
+from figureground.data import Dataset, Split, open_dataset
 from figureground.data.cache import CachedDataset
 from figureground.errors import BadBundleError, CannotWriteError, UsageError
 from figureground.files import replacing
@@ -65,7 +65,13 @@ Datasets = tuple[Dataset, Dataset]
 
 
 def train(
-    config: TrainConfig, folder: Path, *, overwrite: bool = False, progress: bool = False, started: float | None = None
+    config: TrainConfig,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+    started: float | None = None,
+    scored: Split | None = "test",
 ) -> Run:
     """Train a network and leave a run in ``folder``.
 
@@ -75,6 +81,7 @@ def train(
         overwrite: replace a run that is there.
         progress: show progress bars.
         started: when ``config.minutes`` began, by ``time.monotonic``; none: now.
+        scored: what the model will be scored on within ``config.minutes``; none: nothing.
 
     Raises:
         FiguregroundError: the data cannot be read, the folder is taken, what shall be replaced is no run, the loss
@@ -91,7 +98,7 @@ def train(
     with claimed(folder):
         datasets = open_datasets(config, progress)
         if config.minutes is not None:
-            config = within_minutes(config, datasets, started, uses_gpu(config))
+            config = within_minutes(config, datasets, started, uses_gpu(config), scored)
         module, batches = _prepared(config, datasets)
         load_initial_weights(module.network, config)
         if config.initial_weights.network is None:

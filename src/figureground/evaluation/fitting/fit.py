@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo
 from figureground.config import OperatingPoint, PostProcessingConfig, QualityConfig, plain, require
-from figureground.data import Dataset
+from figureground.data import Dataset, Sample
 from figureground.data.dataset import Truth
 from figureground.evaluation.fitting.cleanup import CleanUp, choose_post_processing
 from figureground.evaluation.fitting.operating_point import (
@@ -30,7 +30,7 @@ from figureground.evaluation.fitting.operating_point import (
     sweep,
 )
 from figureground.evaluation.fitting.quality import QualityFit, fit_quality
-from figureground.evaluation.scoring.evaluation import at_network_size, logit_maps
+from figureground.evaluation.scoring.evaluation import at_network_size, over_split
 from figureground.evaluation.statistics import Mean
 from figureground.metrics import counts, dice
 from figureground.prediction import Member, Segmenter
@@ -112,7 +112,13 @@ def _line(row: Row) -> str:
 
 
 def fit_on_valid(
-    member: Member, dataset: Dataset, *, target: str = "dice", post_processing: bool = False, progress: bool = False
+    member: Member,
+    dataset: Dataset,
+    *,
+    target: str = "dice",
+    post_processing: bool = False,
+    boundaries: bool = False,
+    progress: bool = False,
 ) -> Fit:
     """Temperature, threshold, clean-up if wanted, and the estimate of the Dice, each with the earlier ones in place.
 
@@ -128,6 +134,7 @@ def fit_on_valid(
         dataset: its split ``valid``.
         target: of the threshold, see ``choose_threshold``.
         post_processing: choose a clean-up; otherwise there is none.
+        boundaries: say what thresholds do to boundaries, which takes longer than the rest.
         progress: show bars.
 
     Raises:
@@ -142,7 +149,7 @@ def fit_on_valid(
     info = replace(
         member.info, operating_point=OperatingPoint(), post_processing=PostProcessingConfig(), quality=QualityConfig()
     )
-    found = collect(_segmenter(member, info), dataset, progress=progress)
+    found = collect(_segmenter(member, info), dataset, boundaries=boundaries, progress=progress)
     temperature = fit_temperature(found) if n >= FEWEST_TO_FIT else no_temperature(found)
     rows = sweep(found, temperature.temperature)
     chosen = _choose(found, rows, temperature.temperature, target)
@@ -182,8 +189,12 @@ def _segmenter(member: Member, info: BundleInfo) -> Segmenter:
 
 def _masks(segmenter: Segmenter, dataset: Dataset, progress: bool) -> Iterator[tuple[NDArray[np.bool_], Truth]]:
     """As predicted and as they are, at the network's size."""
-    for image, logits, truth in at_network_size(segmenter, dataset, progress=progress):
-        yield segmenter.prediction(image, logits).mask, truth
+
+    def masks(sample: Sample, logits: NDArray[np.float32]) -> tuple[NDArray[np.bool_], Truth]:
+        image, logits, truth = at_network_size(segmenter, sample, logits)
+        return segmenter.prediction(image, logits).mask, truth
+
+    return over_split(segmenter, dataset, masks, progress=progress)
 
 
 def _fit_quality(segmenter: Segmenter, dataset: Dataset, progress: bool) -> QualityFit | None:
@@ -191,13 +202,16 @@ def _fit_quality(segmenter: Segmenter, dataset: Dataset, progress: bool) -> Qual
 
     An empty mask has no estimate, but always needs a review.
     """
-    measured, true = [], []
-    for sample, logits in logit_maps(segmenter, dataset, progress=progress):
+
+    def measure(sample: Sample, logits: NDArray[np.float32]) -> tuple[list[float], float] | None:
         prediction = segmenter.prediction(sample.image, logits)
-        if prediction.mask.any():
-            by_name = features(prediction.mask, prediction.probability)
-            measured.append([by_name[name] for name in FEATURES])
-            true.append(float(dice(*counts(prediction.mask, *sample.truth))))
-    if len(true) < FEWEST_TO_FIT:
+        if not prediction.mask.any():
+            return None
+        by_name = features(prediction.mask, prediction.probability)
+        return [by_name[name] for name in FEATURES], float(dice(*counts(prediction.mask, *sample.truth)))
+
+    found = [each for each in over_split(segmenter, dataset, measure, progress=progress) if each is not None]
+    if len(found) < FEWEST_TO_FIT:
         return None
-    return fit_quality(np.array(measured), np.array(true), dataset.split)
+    measured, true = map(np.array, zip(*found, strict=True))
+    return fit_quality(measured, true, dataset.split)

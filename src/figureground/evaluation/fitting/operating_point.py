@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from figureground.config import require
-from figureground.data import Dataset
+from figureground.data import Dataset, Sample
 from figureground.data.dataset import Truth
 from figureground.errors import UsageError
-from figureground.evaluation.scoring.evaluation import at_network_size
+from figureground.evaluation.scoring.evaluation import at_network_size, over_split
 from figureground.evaluation.scoring.scores import TOLERANCE_SHARE
 from figureground.evaluation.statistics import ROUNDED_TO, Mean, bootstrap_mean, cross_fitted_gain
 from figureground.metrics import (
@@ -55,8 +55,8 @@ class Histograms:
     """(N, 2, BINS): of each image the background and the figure pixels in each bin; left-out pixels are in none."""
     sums: NDArray[np.float64]
     """(2, BINS): the sum of the logits of all images' pixels."""
-    boundary_f1: NDArray[np.float64]
-    """(N, len(BOUNDARY_EDGES))."""
+    boundary_f1: NDArray[np.float64] | None
+    """(N, len(BOUNDARY_EDGES)); none where boundaries were not compared."""
 
 
 class Row(NamedTuple):
@@ -81,26 +81,34 @@ class Temperature(NamedTuple):
     nll_after: float
 
 
-def collect(segmenter: Segmenter, dataset: Dataset, *, progress: bool = False) -> Histograms:
+def collect(segmenter: Segmenter, dataset: Dataset, *, boundaries: bool = True, progress: bool = False) -> Histograms:
     """Go through a split once.
 
     Args:
         segmenter: its logits are taken as they come, so that what is fitted to them is relative to the temperature
             that they have been divided by already: 1 for an operating point of the raw network.
         dataset: the split.
+        boundaries: compare them too, which takes longer than the rest.
         progress: show a bar.
     """
     pixels = np.zeros((len(dataset), 2, BINS), np.int32)
     sums = np.zeros((2, BINS))
-    boundaries = np.zeros((len(dataset), len(BOUNDARY_EDGES)))
-    for index, (_, logits, truth) in enumerate(at_network_size(segmenter, dataset, progress=progress)):
+    compared = np.zeros((len(dataset), len(BOUNDARY_EDGES))) if boundaries else None
+
+    def look(sample: Sample, logits: NDArray[np.float32]) -> tuple[Any, Any, list[float]]:
+        _, logits, truth = at_network_size(segmenter, sample, logits)
         kept = slice(None) if truth[1] is None else truth[1]
         given, figure = logits[kept].ravel(), truth[0][kept].ravel()
         place = np.searchsorted(EDGES, given) + BINS * figure  # above edge e: in a bin after e
-        pixels[index] = np.bincount(place, minlength=2 * BINS).reshape(2, BINS)
-        sums += np.bincount(place, given, 2 * BINS).reshape(2, BINS)
-        boundaries[index] = [_boundary_f1(logits > EDGES[edge], truth) for edge in BOUNDARY_EDGES]
-    return Histograms(pixels, sums, boundaries)
+        near = [_boundary_f1(logits > EDGES[edge], truth) for edge in BOUNDARY_EDGES] if boundaries else []
+        return np.bincount(place, minlength=2 * BINS), np.bincount(place, given, 2 * BINS), near
+
+    for index, (found, summed, near) in enumerate(over_split(segmenter, dataset, look, progress=progress)):
+        pixels[index] = found.reshape(2, BINS)
+        sums += summed.reshape(2, BINS)
+        if compared is not None:
+            compared[index] = near
+    return Histograms(pixels, sums, compared)
 
 
 def _boundary_f1(mask: NDArray[np.bool_], truth: Truth) -> float:
@@ -142,7 +150,8 @@ def sweep(found: Histograms, temperature: float = 1.0) -> list[Row]:
     """What each threshold is worth, from low to high; counts are exact, as thresholds are edges of bins."""
     counted = _counts(found)
     means = np.stack([metric(*counted).mean(axis=0) for metric in (dice, iou, precision, recall)], axis=1)
-    boundaries = dict(zip(BOUNDARY_EDGES, found.boundary_f1.mean(axis=0).tolist(), strict=True))
+    compared = [] if found.boundary_f1 is None else found.boundary_f1.mean(axis=0).tolist()
+    boundaries = dict(zip(BOUNDARY_EDGES, compared, strict=False))
     thresholds = _thresholds(temperature)
     return [
         Row._make((float(threshold), *means[edge].tolist(), boundaries.get(edge)))

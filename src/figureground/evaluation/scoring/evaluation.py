@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from figureground.config import PostProcessingConfig, plain, require
+from figureground.cores import usable_cores
 from figureground.data import Dataset, Sample
 from figureground.data.dataset import Truth, as_seen
 from figureground.evaluation.scoring.estimates import QualityScores, score_quality
@@ -27,15 +29,17 @@ from figureground.evaluation.scoring.scores import (
     Metric,
     Scores,
     Tally,
+    outline_of,
     score_image,
 )
 from figureground.evaluation.statistics import FEW_IMAGES, FEWEST_FOR_INTERVALS, INTERVAL_METHOD, Mean
 from figureground.files import UNSPEAKABLE, replacing
 from figureground.metrics import counts, dice
-from figureground.prediction import Prediction, Segmenter
+from figureground.prediction import Segmenter
 from figureground.preprocessing import resized
 
 HEADLINE_THRESHOLD = 0.5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -195,26 +199,20 @@ def evaluate(
     kinds = ["", *(["native_"] if native else []), *(["fitted_"] if _is_fitted(segmenter) else [])]
     tallies = {kind: Tally() for kind in kinds}
     properties, judged = np.empty((len(dataset), len(PROPERTIES))), np.empty((len(dataset), 3))
-    maps = logit_maps(segmenter, dataset, batch_size=batch_size, progress=progress, what="scoring")
-    for index, (sample, logits) in enumerate(maps):
-        small = as_seen(segmenter.preprocessing, sample)
-        prediction = segmenter.prediction(small.image, logits)
-        for kind, image in _score(segmenter, prediction, logits, sample, small.truth, kinds).items():
+
+    def score(sample: Sample, logits: NDArray[np.float32]) -> _Found:
+        return _score(segmenter, sample, logits, kinds)
+
+    found = over_split(segmenter, dataset, score, batch_size=batch_size, progress=progress, what="scoring")
+    for index, (by_kind, *others) in enumerate(found):
+        properties[index], judged[index] = others
+        for kind, image in by_kind.items():
             tallies[kind].add(image)
-        properties[index] = list(properties_of(small.image, *small.truth).values())
-        same = not native or small.image.shape == sample.image.shape
-        judged[index] = _judge(*((prediction, small) if same else (segmenter.prediction(sample.image, logits), sample)))
     scores = {kind: tally.scores() for kind, tally in tallies.items()}
     evaluation = _evaluation(segmenter, dataset, scores, judged, properties)
     if per_image:
         write_table(per_image, evaluation)
     return evaluation
-
-
-def _judge(prediction: Prediction, sample: Sample) -> tuple[float, bool, float]:
-    """What is estimated of a mask, whether it needs a review, and its true Dice."""
-    true = float(dice(*counts(prediction.mask, *sample.truth)))
-    return prediction.estimated_dice, prediction.needs_review, true
 
 
 def _is_fitted(segmenter: Segmenter) -> bool:
@@ -251,22 +249,30 @@ def _evaluation(
     )
 
 
-def _score(
-    segmenter: Segmenter,
-    prediction: Prediction,
-    logits: NDArray[np.float32],
-    sample: Sample,
-    truth: Truth,
-    kinds: Sequence[str],
-) -> dict[str, ImageScores]:
-    """By kind; ``prediction`` is the fitted one, and ``truth`` the true one, as the network sees them."""
-    scores = {"": _score_headline(segmenter, logits, prediction.image, truth)}
+_Found = tuple[dict[str, ImageScores], list[float], tuple[float, bool, float]]
+"""Of an image: its scores by kind, its properties, and of its mask the estimated Dice, whether it needs a review, and
+the true Dice."""
+
+
+def _score(segmenter: Segmenter, sample: Sample, logits: NDArray[np.float32], kinds: Sequence[str]) -> _Found:
+    small = as_seen(segmenter.preprocessing, sample)
+    same = small.image.shape == sample.image.shape
+    prediction = segmenter.prediction(small.image, logits)
+    mask, probability = _headline(segmenter, logits, small.image)
+    outline = outline_of(mask, small.truth)
+    scores = {"": score_image(mask, probability, small.truth, outline)}
     if "native_" in kinds:
-        same = prediction.image.shape == sample.image.shape
-        scores["native_"] = scores[""] if same else _score_headline(segmenter, logits, sample.image, sample.truth)
+        own = _headline(segmenter, logits, sample.image)
+        scores["native_"] = scores[""] if same else score_image(*own, sample.truth)
     if "fitted_" in kinds:
-        scores["fitted_"] = score_image(prediction.mask, prediction.probability, truth)
-    return scores
+        known = outline if np.array_equal(prediction.mask, mask) else None
+        scores["fitted_"] = score_image(prediction.mask, prediction.probability, small.truth, known)
+    judged, truth = prediction, small.truth
+    if "native_" in kinds and not same:
+        judged, truth = segmenter.prediction(sample.image, logits), sample.truth
+    true = float(dice(*counts(judged.mask, *truth)))
+    properties = list(properties_of(small.image, *small.truth).values())
+    return scores, properties, (judged.estimated_dice, judged.needs_review, true)
 
 
 def headline_probability(
@@ -276,11 +282,12 @@ def headline_probability(
     return segmenter.preprocessing.restore(logits * np.float32(segmenter.temperature), height, width)
 
 
-def _score_headline(
-    segmenter: Segmenter, logits: NDArray[np.float32], image: NDArray[np.uint8], truth: Truth
-) -> ImageScores:
+def _headline(
+    segmenter: Segmenter, logits: NDArray[np.float32], image: NDArray[np.uint8]
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Mask and probabilities."""
     probability = headline_probability(segmenter, logits, *image.shape[:2])
-    return score_image(probability > HEADLINE_THRESHOLD, probability, truth)
+    return probability > HEADLINE_THRESHOLD, probability
 
 
 def write_table(path: Path, evaluation: Evaluation) -> None:
@@ -307,21 +314,33 @@ def batches(dataset: Dataset, size: int) -> Iterator[Sequence[Sample]]:
         yield [dataset[index] for index in range(start, min(start + size, len(dataset)))]
 
 
-def logit_maps(
-    segmenter: Segmenter, dataset: Dataset, *, batch_size: int = 8, progress: bool = False, what: str = "fitting on"
-) -> Iterator[tuple[Sample, NDArray[np.float32]]]:
-    """Each sample of a split, in order, with its map of logits (h, w)."""
+def over_split(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    each: Callable[[Sample, NDArray[np.float32]], T],
+    *,
+    batch_size: int = 8,
+    progress: bool = False,
+    what: str = "fitting on",
+) -> Iterator[T]:
+    """What ``each`` makes of every sample of a split and its map of logits (h, w), in order.
+
+    Samples are read, and ``each`` is called, on all cores, in turn with the network, which has them to itself: side by
+    side they would be in each other's way.
+    """
     bar = tqdm(total=len(dataset), desc=f"{what} {dataset.split}", unit="image", disable=not progress, leave=False)
-    with bar:
-        for samples in batches(dataset, batch_size):
-            yield from zip(samples, segmenter.logit_maps([sample.image for sample in samples]), strict=True)
+    with bar, ThreadPoolExecutor(usable_cores()) as pool:
+        for start in range(0, len(dataset), batch_size):
+            numbers = range(start, min(start + batch_size, len(dataset)))
+            samples = list(pool.map(dataset.__getitem__, numbers))
+            maps = segmenter.logit_maps([sample.image for sample in samples])
+            yield from pool.map(each, samples, maps)
             bar.update(len(samples))
 
 
 def at_network_size(
-    segmenter: Segmenter, dataset: Dataset, *, progress: bool = False
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], Truth]]:
-    """Image (h, w, 3), logits (h, w) and truth (h, w) of each sample of a split, in order."""
-    for sample, logits in logit_maps(segmenter, dataset, progress=progress):
-        small = as_seen(segmenter.preprocessing, sample)
-        yield small.image, resized(logits, *small.image.shape[:2]), small.truth
+    segmenter: Segmenter, sample: Sample, logits: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], Truth]:
+    """Image (h, w, 3), logits (h, w) and truth (h, w)."""
+    small = as_seen(segmenter.preprocessing, sample)
+    return small.image, resized(logits, *small.image.shape[:2]), small.truth

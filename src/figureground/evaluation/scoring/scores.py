@@ -95,6 +95,16 @@ class Parts(NamedTuple):
     """(thresholds,), the image's Dice at each; added up, the sum over the images."""
 
 
+class Outline(NamedTuple):
+    """What the outline of a mask is like, compared with that of the truth: it takes longer than all else together."""
+
+    parts: dict[str, NDArray[Any]]
+    """Of ``Parts``, those that come from outlines."""
+    hd95: float
+    empty: int
+    """How many of the two masks are empty."""
+
+
 class ImageScores(NamedTuple):
     """Of one image at one size."""
 
@@ -103,25 +113,35 @@ class ImageScores(NamedTuple):
     parts: Parts
 
 
-def score_image(mask: NDArray[np.bool_], probability: NDArray[np.float32], truth: Truth) -> ImageScores:
-    """Score one prediction, all arguments of shape (H, W)."""
+def outline_of(mask: NDArray[np.bool_], truth: Truth) -> Outline:
+    """Compare the outlines of masks (H, W)."""
     complete = complete_truth(mask, *truth)
     diagonal = float(np.hypot(*mask.shape))
     distances = boundary_distances(mask, complete)
+    parts = {
+        "near_share": np.array(matches(distances, TOLERANCE_SHARE * diagonal)),
+        "near_pixels": np.array(matches(distances, TOLERANCE_PIXELS)),
+        "distance": np.array([sum(pixels.sum() for pixels in distances), sum(map(len, distances))]),
+        "band": np.array(band_counts(mask, complete, max(1, round(BAND_SHARE * diagonal)))),
+    }
+    return Outline(parts, hausdorff95(distances), sum(len(pixels) == 0 for pixels in distances))
+
+
+def score_image(
+    mask: NDArray[np.bool_], probability: NDArray[np.float32], truth: Truth, outline: Outline | None = None
+) -> ImageScores:
+    """Score one prediction, all arguments of shape (H, W); ``outline`` is the mask's, where it is known."""
+    outline = outline or outline_of(mask, truth)
     sweep = counts_by_threshold(probability, *truth)
     parts = Parts(
         overlap=np.array(counts(mask, *truth)),
-        near_share=np.array(matches(distances, TOLERANCE_SHARE * diagonal)),
-        near_pixels=np.array(matches(distances, TOLERANCE_PIXELS)),
-        distance=np.array([sum(pixels.sum() for pixels in distances), sum(map(len, distances))]),
-        band=np.array(band_counts(mask, complete, max(1, round(BAND_SHARE * diagonal)))),
+        **outline.parts,
         reliability=np.array(reliability(probability, *truth)),
         sweep=np.array(sweep),
         sweep_dice=dice(*sweep),
     )
-    figures = figures_of(parts) | {"hd95": hausdorff95(distances)}
-    empty = sum(len(pixels) == 0 for pixels in distances)
-    return ImageScores((*mask.shape, *parts.overlap, empty, *(figures[name] for name in METRICS)), parts)
+    figures = figures_of(parts) | {"hd95": outline.hd95}
+    return ImageScores((*mask.shape, *parts.overlap, outline.empty, *(figures[name] for name in METRICS)), parts)
 
 
 def figures_of(parts: Parts) -> dict[str, float]:
