@@ -34,6 +34,9 @@ app = typer.Typer(
 BAD_USAGE: Any = typer.BadParameter.__mro__[2]
 """What all errors of the command line are; typer has click within, or beside it, and no name for this."""
 
+SCARCITY = ("can't start new thread", "can't allocate memory", "unable to allocate", "out of memory", "bad_alloc")
+"""What Python, torch and the engines say in a ``RuntimeError`` when they get no thread or memory."""
+
 MetadataOption = Annotated[
     Path | None, typer.Option("--metadata", help="A CSV table to slice by: a column 'name', and any others.")
 ]
@@ -56,8 +59,9 @@ def reporting_errors(debug: bool = False) -> Iterator[Callable[[object], None]]:
         yield typer.echo
         if problem := flush_streams():
             raise problem
-    except (FiguregroundError, OSError, BAD_USAGE) as error:
-        if debug and not isinstance(error, BAD_USAGE):
+    except (FiguregroundError, OSError, BAD_USAGE, MemoryError, RuntimeError) as error:
+        ours = not isinstance(error, RuntimeError) or any(said in str(error).lower() for said in SCARCITY)
+        if not ours or (debug and not isinstance(error, BAD_USAGE)):
             raise
         _fail(error)
     except (KeyboardInterrupt, typer.Abort):
@@ -78,6 +82,11 @@ def _fail(error: Exception) -> None:
         _say(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
     elif isinstance(error, FiguregroundError):
         _say(f"error: {error}")
+    elif isinstance(error, MemoryError | RuntimeError):
+        _say(
+            f"error: memory or threads ran out ({str(error).partition(chr(10))[0] or 'no memory is left'}); end other "
+            "programs, or ask for less: a smaller --batch-size or photo, fewer --workers or --threads"
+        )
     sys.exit(2 if isinstance(error, UsageError) else 1)
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from figureground.config import TrainConfig
 from figureground.runs import BUNDLE_IN_RUN
 from figureground.training.callbacks import Finite, Interrupted, Interruption, NewSchedule, RunKeeper, averaging
+from figureground.training.carrying import noticing_dead_workers
 from figureground.training.history import Monitored, Row, best_of, is_silent
 from figureground.training.trainer import make_trainer, uses_gpu, without_advice
 
@@ -108,7 +109,7 @@ def fit(
     )
     interrupted = False
     try:
-        with without_advice():
+        with without_advice(), noticing_dead_workers(f"What was saved continues with --resume {folder}"):
             trainer.fit(module, *batches, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
         interrupted = True
