@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from figureground.config import TrainConfig, parse, read_settings
-from figureground.errors import BadBundleError, CannotWriteError, FiguregroundError
+from figureground.errors import BadBundleError, BadSettingsError, CannotWriteError, FiguregroundError
 from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 BUNDLE_IN_RUN = "model.safetensors"
@@ -85,6 +85,8 @@ def refuse_foreign(folder: Path) -> None:
         raise CannotWriteError(f"{folder} is no run (it holds no {CONFIG}) and is not replaced; choose another --name")
     try:
         read_config(folder)
+        if "cache" not in (read_settings(folder / CONFIG).get("data") or {}):
+            raise BadSettingsError(f"{CONFIG} does not hold all settings, as a run's does")
     except FiguregroundError as error:
         raise CannotWriteError(f"{folder} is no run and is not replaced; choose another --name ({error})") from None
     files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]

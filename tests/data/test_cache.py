@@ -291,6 +291,32 @@ def test_a_folder_of_the_users_own_is_no_entry(files, folder):
     assert (own / "pixels").read_bytes() == b"theirs"
 
 
+def test_files_of_others_are_never_removed(files, folder):
+    """Neither from a folder that is called otherwise, though it has an entry's file, nor from within an entry."""
+    project = folder / "project"
+    project.mkdir(parents=True)
+    for name in ("entry.json", "work.txt"):
+        (project / name).write_text("mine")
+    entry = folder / cached(opened(files), SMALL, folder).fingerprint()
+    (entry / "notes.txt").write_text("mine")
+    with pytest.raises(FiguregroundError, match=r"notes\.txt is not of the cache, of which nothing was removed"):
+        clear_cache(folder)
+    assert (entry / "pixels").is_file()
+    cached(opened(files, "second"), SMALL, folder, limit=3 * PIXELS * 4 + 1000)  # which needs the first's room
+    assert (entry / "notes.txt").read_text() == "mine"
+    (entry / "notes.txt").unlink()
+    clear_cache(folder)
+    assert entries(folder) == ["project"]
+    assert sorted(path.name for path in project.iterdir()) == ["entry.json", "work.txt"]
+
+
+def test_clearing_takes_what_a_killed_process_left(files, folder):
+    name = cached(opened(files), SMALL, folder).fingerprint()
+    (folder / name).rename(folder / f"{name}.partial")
+    assert clear_cache(folder)[0] == 1
+    assert entries(folder) == []
+
+
 def test_waiting_for_another_process_is_said(files, folder, caplog):
     folder.mkdir()
     held = threading.Event()

@@ -187,8 +187,15 @@ def test_a_run_that_exists_is_replaced_if_that_is_asked_for(trained, tiny, once,
         ({"a.jpg": "dear"}, r"photos is no run \(it holds no config.yaml\)"),
         ({"config.yaml": "mine: 1"}, "photos is no run .*unknown setting 'mine'"),
         ({"config.yaml": "mine: 1", "other.txt": "dear", "report/important.txt": "dear"}, "photos is no run"),
-        ({"config.yaml": "epochs: 3", "report/important.txt": "dear"}, r"photos holds report/important.txt, which no"),
-        ({"config.yaml": "epochs: 3", "notes.json": "1", "a/b.txt": "dear"}, r"photos holds a/b.txt.*\(2 in all\)"),
+        ({"config.yaml": "epochs: 3"}, "photos is no run .*does not hold all settings"),
+        (
+            {"config.yaml": "data: {cache: auto}", "report/important.txt": "dear"},
+            r"photos holds report/important.txt, which no",
+        ),
+        (
+            {"config.yaml": "data: {cache: auto}", "notes.json": "1", "a/b.txt": "dear"},
+            r"photos holds a/b.txt.*\(2 in all\)",
+        ),
     ],
 )
 def test_only_what_a_run_has_written_is_replaced(tmp_path, tiny, files, message):

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from tqdm import tqdm
 
 from figureground.cores import READERS, usable_cores
 from figureground.data.dataset import Dataset, Derived, Sample, as_cached, list_briefly
-from figureground.errors import FiguregroundError
+from figureground.errors import CannotWriteError, FiguregroundError
 from figureground.files import CACHE_FOLDER
 from figureground.preprocessing import Preprocessing
 
@@ -35,7 +36,8 @@ VERSION = 2  # part of every key: raise it when entries are laid out differently
 DEFAULT_LIMIT = 20 * 2**30  # bytes
 PIXELS = "pixels"
 AT_ONCE = 64  # samples that are held while an entry is written
-ENTRY = "entry.json"  # by which a folder is known to be ours
+ENTRY = "entry.json"
+NAME = re.compile(r"[0-9a-f]{24}(\.partial)?")  # of an entry's folder; the latter until it is whole
 FREE_SHARE = 0.9  # of the disk's free space that an entry may take
 log = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ def cached(
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             if not _is_whole(entry):
-                shutil.rmtree(entry, ignore_errors=True)
+                _remove(entry)
                 held = sum(map(_size, _entries(folder)))
                 allowed = int(min(limit, held + FREE_SHARE * shutil.disk_usage(folder).free))
                 if need > allowed or not _fill(entry, dataset, preprocessing, allowed, progress):
@@ -185,7 +187,7 @@ def _is_whole(entry: Path) -> bool:
 def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, allowed: int, progress: bool) -> bool:
     """Decode and resize every sample into a new entry; False where that would take more than ``allowed`` bytes."""
     partial = entry.with_name(f"{entry.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    _remove(partial)  # of a process that was killed
     partial.mkdir()
 
     def read(index: int) -> Sample | str:
@@ -217,7 +219,7 @@ def _fill(entry: Path, dataset: Dataset, preprocessing: Preprocessing, allowed: 
         partial.rename(entry)
         return True
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
 
 
 def _write(file: IO[bytes], sample: Sample) -> Record:
@@ -240,12 +242,30 @@ def _make_room(folder: Path, limit: int) -> None:
         if total <= limit:
             break
         log.info("the cache is full: removing %s", entry)
-        shutil.rmtree(entry, ignore_errors=True)
+        _remove(entry)
         total -= sizes[entry]
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if (path / ENTRY).is_file() and path.suffix != ".partial"]
+    return [entry for entry in _ours(folder) if not entry.suffix and (entry / ENTRY).is_file() and not _foreign(entry)]
+
+
+def _ours(folder: Path) -> list[Path]:
+    """Folders that are called as entries are, whole or not."""
+    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+
+
+def _foreign(entry: Path) -> list[Path]:
+    """What is in an entry's folder that no entry holds."""
+    return sorted(path for path in entry.iterdir() if path.name not in (ENTRY, PIXELS))
+
+
+def _remove(entry: Path) -> None:
+    """An entry, and nothing that somebody else has put there."""
+    with suppress(OSError):
+        for name in (ENTRY, PIXELS):
+            (entry / name).unlink(missing_ok=True)
+        entry.rmdir()
 
 
 def _size(entry: Path) -> int:
@@ -253,12 +273,18 @@ def _size(entry: Path) -> int:
 
 
 def clear_cache(folder: Path = CACHE_FOLDER) -> tuple[int, int]:
-    """Remove all entries; returns how many there were and their bytes."""
+    """Remove all entries; returns how many there were and their bytes.
+
+    Raises:
+        CannotWriteError: in one of them is a file that is not its own; nothing is removed.
+    """
     if not folder.is_dir():
         return 0, 0
     with _locked(folder):
-        entries = _entries(folder)
+        entries = _ours(folder)
+        if foreign := [path for entry in entries for path in _foreign(entry)]:
+            raise CannotWriteError(f"{foreign[0]} is not of the cache, of which nothing was removed; move it away")
         freed = sum(_size(entry) for entry in entries)
         for entry in entries:
-            shutil.rmtree(entry)
+            _remove(entry)
     return len(entries), freed
