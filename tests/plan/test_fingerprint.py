@@ -54,6 +54,18 @@ def test_a_sky_says_where_up_is(upper, upright):
     assert fingerprint(drawn(*samples)).upright is upright
 
 
+def test_legs_say_where_up_is():
+    """A body in the middle, a head and two legs: as much figure above the middle as below it."""
+    rng = np.random.default_rng(0)
+    image, mask = blank()
+    mask[20:40, 30:70] = mask[0:20, 60:80] = True
+    mask[40:60, 30:40] = mask[40:60, 50:60] = True
+    standing = [np.roll(mask[:, :: rng.choice([-1, 1])], rng.integers(-10, 11, 2), (0, 1)) for _ in range(30)]
+    assert fingerprint(drawn(*((image, each) for each in standing))).upright
+    turned = [np.rot90(each, 2) if rng.random() < 0.5 else each for each in standing]
+    assert not fingerprint(drawn(*((image, each) for each in turned))).upright
+
+
 def test_no_figure_at_all():
     found = fingerprint(drawn(blank(), blank()))
     assert (found.share, found.parts, found.thickness, found.empty) == (0, 0, 0, 1)

@@ -79,3 +79,26 @@ def test_each_choice_says_why():
 def test_whole_photos_are_small_at_first(found, expected):
     config = settled(found, {"epochs": 20, "minutes": None})
     assert [config.size_at(epoch)[0] for epoch in (0, 10, 19)] == expected
+
+
+def test_the_next_choice_changes_nothing_that_was_set():
+    plan = make_plan(CRACKS, TWO_CORES, {})
+    other = plan.otherwise()
+    assert (other.learning_rate, other.figure_crops) == (plan.config().learning_rate / 5, 1.0)
+    assert make_plan(PETS, TWO_CORES, {}).next.keys() == {"learning_rate"}
+    assert make_plan(PETS, TWO_CORES, {"learning_rate": 1e-3}).otherwise() is None
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "augmentation", "rate"),
+    [
+        (PETS, {"minutes": 5.0}, "report", 3e-3),  # each is seen about twice
+        (PETS, {"minutes": 120.0}, "strong", 1.5e-3),
+        (PETS, {"epochs": 5}, "report", 3e-3),
+        (PHOTOS, {"minutes": 10.0}, "strong", 1.5e-3),
+        (CRACKS, {"minutes": 1.0}, "strong", 1.5e-3),  # windows are never the same
+    ],
+)
+def test_few_views_need_little_augmentation_and_large_steps(found, given, augmentation, rate):
+    config = make_plan(found, TWO_CORES, given).config()
+    assert (config.augmentation, config.learning_rate) == (augmentation, rate)

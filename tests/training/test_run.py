@@ -130,6 +130,21 @@ def test_silence_is_said_once_after_a_third_of_the_epochs(tmp_path, trained, tin
     assert run.silent == (word is not None)
 
 
+def test_where_nothing_is_learned_the_next_choice_is_tried(tmp_path, learned, caplog):
+    tensors = read_tensors(learned.model) | {"head.bias": np.full(1, -99, np.float32)}
+    write_bundle(tmp_path / "silent.safetensors", tensors, read_info(learned.model))
+    weights = InitialWeights(str(tmp_path / "silent.safetensors"))
+    other = replace(read_config(learned.folder), epochs=2, initial_weights=InitialWeights(str(learned.folder)))
+    hopeless = replace(other, epochs=7, learning_rate=1e-12, initial_weights=weights)
+    with caplog.at_level(logging.WARNING, "figureground"):
+        run = train(hopeless, tmp_path / "a", otherwise=other)
+    (said,) = caplog.messages
+    assert said.startswith("nothing is learned by a third of the training; begun again with")
+    assert f"learning_rate {other.learning_rate}" in said
+    assert (len(run.rows), run.silent) == (2, False)
+    assert read_config(run.folder).learning_rate == other.learning_rate
+
+
 def test_a_loss_that_is_not_a_number_stops_with_a_message_and_gives_the_signals_back(tmp_path, tiny):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(FiguregroundError, match=r"the loss is (nan|inf) in epoch \d+, batch \d+.*--learning-rate"):

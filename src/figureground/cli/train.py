@@ -83,23 +83,31 @@ def train(
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
         base = config or recipe
-        train_config = _train_config(str(base), changes) if base else _planned(changes)
+        train_config, otherwise = (_train_config(str(base), changes), None) if base else _planned(changes)
         if scored:
             open_dataset(train_config.data, scored)  # before hours are spent
         folder = output / name if name else free_folder(output, train_config.model.name)
-        run = train_run(train_config, folder, overwrite=overwrite, progress=progress, started=started, scored=scored)
+        run = train_run(
+            train_config,
+            folder,
+            overwrite=overwrite,
+            progress=progress,
+            started=started,
+            scored=scored,
+            otherwise=otherwise,
+        )
         _finish(run, scored, progress)
 
 
-def _planned(changes: dict[str, Any]) -> TrainConfig:
-    """What the data ask for, which is said, and over it what the user has set."""
+def _planned(changes: dict[str, Any]) -> tuple[TrainConfig, TrainConfig | None]:
+    """What the data ask for, which is said, and over it what the user has set; and the next choice."""
     from figureground.config import merge
     from figureground.plan import planned
 
     plan = planned(merge(of_start({}, changes), changes))
     typer.echo("\n".join(plan.lines()))
     with options():
-        return plan.config()
+        return plan.config(), plan.otherwise()
 
 
 def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:

@@ -1,13 +1,79 @@
-"""The same networks from other operations, those that engines have fast int8 kernels for."""
+"""The same networks from other operations, those that engines have fast kernels for."""
 
 from __future__ import annotations
+
+import copy
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from figureground.models.blocks import BilinearEnlargement, spatial_size
+
+TRIAL = (1, 3, 64, 64)
+"""The images on which a network is seen at work."""
+
+
+def without_batch_norms(network: nn.Module) -> nn.Module:
+    """A copy with batch norms put into the convolutions before them: on a CPU, half the time of a small network.
+
+    Which convolution is before which is seen on a trial run. Where the copy does not say the same, as that of a network
+    that uses a convolution's output twice, the network itself is returned.
+
+    Args:
+        network: in eval mode, on the CPU.
+    """
+    images = torch.rand(TRIAL, generator=torch.Generator().manual_seed(0))
+    folded = copy.deepcopy(network)
+    with torch.no_grad():
+        for convolution, name in _before_batch_norms(folded, images):
+            norm: Any = folded.get_submodule(name)
+            convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                convolution.weight,
+                convolution.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+            )
+            behind = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]  # timm's norms have both
+            folded.set_submodule(name, nn.Sequential(*behind))
+        expected, found = network(images), folded(images)
+    same = all(torch.allclose(expected[name], found[name], rtol=1e-3, atol=1e-3) for name in expected)
+    return folded if same else network
+
+
+def _before_batch_norms(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, str]]:
+    """The convolutions whose output goes into a batch norm, each with the norm's name; both are used once."""
+    names = {module: name for name, module in network.named_modules()}
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # with its output, so that no other gets its place in memory
+    pairs: list[tuple[nn.Conv2d, str]] = []
+    used: list[nn.Module] = []
+
+    def after(convolution: nn.Conv2d, given: Any, output: Tensor) -> None:
+        made[id(output)] = convolution, output
+        used.append(convolution)
+
+    def before(norm: nn.Module, given: tuple[Tensor]) -> None:
+        used.append(norm)
+        if id(given[0]) in made and norm.running_mean is not None:
+            pairs.append((made[id(given[0])][0], names[norm]))
+
+    hooks: list[Any] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(after))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(before))
+    network(images)
+    for hook in hooks:
+        hook.remove()
+    once = {module for module in used if used.count(module) == 1}
+    return [(convolution, name) for convolution, name in pairs if {convolution, network.get_submodule(name)} <= once]
 
 
 def untranspose(network: nn.Module) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from figureground.config import DataConfig, TrainConfig, parse
+from figureground.config import DataConfig, TrainConfig, merge, parse
 from figureground.data import open_dataset
 from figureground.plan.fingerprint import Fingerprint, fingerprint
 from figureground.plan.machine import Machine, this_machine
-from figureground.plan.rules import ENCODER, RULES, Choice
+from figureground.plan.rules import ENCODER, RULES, Choice, next_choice
 from figureground.settings import flat, put
 
 __all__ = ["Fingerprint", "Machine", "Plan", "fingerprint", "make_plan", "planned"]
@@ -28,6 +28,9 @@ class Plan:
     settings: Mapping[str, Any]
     """Nested, as ``parse`` takes them: what was chosen, and over it what the user has set."""
 
+    next: Mapping[str, Any]
+    """By dotted name, what is chosen instead where nothing is learned; of what the user has set nothing."""
+
     def config(self) -> TrainConfig:
         """All settings.
 
@@ -35,6 +38,13 @@ class Plan:
             BadSettingsError: what the user has set is wrong.
         """
         return parse(TrainConfig, self.settings, "plan")
+
+    def otherwise(self) -> TrainConfig | None:
+        """All settings with the next choice; none where there is no other."""
+        other: dict[str, Any] = {}
+        for path, value in self.next.items():
+            put(other, path, value)
+        return parse(TrainConfig, merge(self.settings, other), "plan") if other else None
 
     def lines(self) -> list[str]:
         """For people: what the data are like, and each choice with its reason."""
@@ -81,4 +91,5 @@ def make_plan(found: Fingerprint, machine: Machine, given: Mapping[str, Any]) ->
     chosen_by_rules = {path: value for each in choices for path, value in each.settings.items()}
     for path, value in (chosen_by_rules | by_hand).items():
         put(settings, path, value)
-    return Plan(found, machine, tuple(choices), settings)
+    instead = {path: value for path, value in next_choice(settled).items() if path not in by_hand}
+    return Plan(found, machine, tuple(choices), settings, instead)

@@ -15,10 +15,12 @@ from figureground.data import Dataset, Sample
 MOST = 200
 """Images that are looked at, evenly spaced; a median hardly changes with more."""
 READERS = 2
-UPRIGHT = 0.2
-"""A difference of upper and lower halves, in standard deviations over the images, from which up and down matter."""
-BEYOND_CHANCE = 2.0
+UPRIGHT = 0.3
+"""A difference of up and down, in standard deviations over the images, from which they matter."""
+BEYOND_CHANCE = 3.0
 """Standard errors that it must have as well."""
+CELLS = 4
+"""On a side, into which the figure is counted: a body with its legs below has as much above the middle as below it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Fingerprint:
     thickness: float
     """Of the figure, in pixels: twice its area over its outline, so that of a band it is the width."""
     upright: bool
-    """Whether up and down matter: halves of the images differ in light or in what is figure."""
+    """Whether up and down matter: the upper and the lower part of the images differ in light, or in where figure is."""
 
     def __str__(self) -> str:
         sizes = f"{self.width:.0f}×{self.height:.0f}"
@@ -73,8 +75,8 @@ class _Look:
     thickness: float
     light: float
     """Mean luminance of the upper half less that of the lower, 0 to 1."""
-    weight: float
-    """Share of the figure in the upper half less that in the lower."""
+    where: NDArray[np.float64]
+    """(2, 2): share of the figure in the cells of the upper half less that in the lower's, left and right together."""
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
@@ -99,7 +101,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
         empty=1 - len(filled) / len(looks),
         parts=_median([look.parts for look in filled]),
         thickness=_median([look.thickness for look in filled]),
-        upright=_differs([look.light for look in looks]) or _differs([look.weight for look in filled]),
+        upright=_differs([look.light for look in looks]) or _differs([look.where for look in filled]),
     )
 
 
@@ -118,7 +120,7 @@ def _look(sample: Sample) -> _Look:
         parts=int(parts),
         thickness=2 * area / max(_outline(mask), 1),
         light=float(grey[:half].mean() - grey[half:].mean()),
-        weight=float(mask[:half].sum() - mask[half:].sum()) / max(area, 1),
+        where=_ups_and_downs(mask),
     )
 
 
@@ -131,9 +133,16 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else 0.0
 
 
-def _differs(values: Sequence[float]) -> bool:
-    """Whether a difference has one sign, clearly and beyond chance."""
+def _ups_and_downs(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rows, columns = (np.arange(CELLS) * side // CELLS for side in mask.shape)
+    cells = np.add.reduceat(np.add.reduceat(mask, rows, 0, np.int64), columns, 1) / max(int(mask.sum()), 1)
+    mirrored = cells + cells[:, ::-1]
+    return (mirrored - mirrored[::-1])[: CELLS // 2, : CELLS // 2]
+
+
+def _differs(values: Sequence[float] | Sequence[NDArray[np.float64]]) -> bool:
+    """Whether a difference, or one of several, has one sign, clearly and beyond chance."""
     if len(values) < 2:
         return False
     least = max(UPRIGHT, BEYOND_CHANCE / math.sqrt(len(values)))
-    return abs(float(np.mean(values))) > least * float(np.std(values))
+    return bool((np.abs(np.mean(values, axis=0)) > least * np.std(values, axis=0)).any())

@@ -6,6 +6,7 @@ They are applied in the order of ``RULES``; what the user has set is not asked a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,12 @@ MANY = 4.0
 FINE = 8.0
 """Pixels that thin parts keep in windows of a reduced photo."""
 RARE = 0.05
+IMAGE_SECONDS = {"cpu": 0.055, "gpu": 0.003}
+"""That a window takes in training, of two cores in bfloat16 or of a GPU."""
+FLOAT32 = 1.8
+"""Times that it takes in float32 on a CPU."""
+FEW_VIEWS = 20
+"""Times that a whole photo is seen in a training, below which there is nothing to be learned by heart."""
 SMALLEST_SIDE = 512
 """Pixels of the longer side below which a photo that is cut into windows is not reduced."""
 
@@ -95,12 +102,26 @@ def crops(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
     )
 
 
+def views(found: Fingerprint, machine: Machine, settled: Settled) -> float:
+    """How often a training shows each whole photo, about; before anything is measured."""
+    if settled.get("epochs"):
+        return float(settled["epochs"])
+    pixels = math.prod(settled.get("preprocessing.size", (WINDOW, WINDOW))) / WINDOW**2
+    pixels *= 0.55 if pixels >= 1 else 1  # some of it is shown smaller, see ``sizes``
+    slower = 1.0 if machine.gpu else 2 / machine.cores * (1.0 if machine.bfloat16 else FLOAT32)
+    seconds = IMAGE_SECONDS["gpu" if machine.gpu else "cpu"] * pixels * slower
+    return 0.6 * 60 * float(settled.get("minutes") or 0) / seconds / max(found.images, 1)
+
+
 def changes(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
-    """What may be done to an image without changing what it is."""
+    """What may be done to an image without changing what it is; little where each is seen a few times."""
     side = "mirrored and, as nothing says where up is, turned" if not found.upright else "mirrored"
+    seen = views(found, machine, settled)
+    few = settled.get("preprocessing.resize") != "crops" and seen < FEW_VIEWS
+    kind, why = ("report", f" (light), as each image is seen about {max(seen, 1):.0f} times") if few else ("strong", "")
     return Choice(
-        {"augmentation": "strong", "upright": found.upright},
-        f"augmentation: strong; images are {side}",
+        {"augmentation": kind, "upright": found.upright},
+        f"augmentation: {kind}{why}; images are {side}",
     )
 
 
@@ -112,13 +133,14 @@ def objective(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
 
 
 def optimisation(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
-    """One cycle of AdamW with averaged weights: what works in few steps."""
+    """One cycle of AdamW with averaged weights: what works in few steps, the larger the fewer there are."""
     batch = 8 if settled.get("preprocessing.resize") == "crops" and not machine.gpu else 16
     batch = max(2, min(batch, found.images))
+    rate = 3e-3 if settled.get("augmentation") == "report" else 1.5e-3
     return Choice(
         {
             "optimizer": "adamw",
-            "learning_rate": 1.5e-3,
+            "learning_rate": rate,
             "weight_decay": 1e-2,
             "schedule": "one_cycle",
             "warmup": 0.2,
@@ -126,8 +148,14 @@ def optimisation(found: Fingerprint, machine: Machine, settled: Settled) -> Choi
             "clip": 1.0,
             "batch_size": batch,
         },
-        f"optimiser: AdamW, one cycle up to 0.0015, batches of {batch}, averaged weights",
+        f"optimiser: AdamW, one cycle up to {rate:g}, batches of {batch}, averaged weights",
     )
+
+
+def next_choice(settled: Settled) -> dict[str, Any]:
+    """Where nothing is learned: smaller steps, and where there are windows, figure in each of them."""
+    choice = {"learning_rate": settled["learning_rate"] / 5}
+    return choice | ({"figure_crops": 1.0} if settled.get("preprocessing.resize") == "crops" else {})
 
 
 def sizes(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:

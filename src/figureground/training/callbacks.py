@@ -141,9 +141,10 @@ class RunKeeper(lightning.Callback):
         """If the last better value is too many epochs ago."""
         best = best_of(self.rows, self._monitored)
         waited = self.rows[-1]["epoch"] - best["epoch"] if best is not None else 0
-        trainer.should_stop = self._patience is not None and waited >= self._patience
-        if trainer.should_stop and trainer.is_global_zero:
-            log.info("no better %s for %d epochs: stopping early", self._monitored.name, waited)
+        if self._patience is not None and waited >= self._patience:
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                log.info("no better %s for %d epochs: stopping early", self._monitored.name, waited)
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from figureground.bundle import BundleInfo, DataSummary, read_info, write_bundle
-from figureground.config import TrainConfig, to_yaml
+from figureground.config import TrainConfig, plain, to_yaml
 from figureground.data import Dataset, Split, open_dataset
 from figureground.data.cache import CachedDataset
 from figureground.errors import BadBundleError, CannotWriteError, UsageError
@@ -33,6 +34,7 @@ from figureground.runs import (
     refuse_foreign,
     remove_run,
 )
+from figureground.settings import flat
 from figureground.training.budget import within_minutes
 from figureground.training.fit import Batches, Run, fit
 from figureground.training.history import Monitored, Row
@@ -59,9 +61,9 @@ from figureground.version import __version__
 MONITORED = Monitored("valid_dice", "max")
 LOOKED_AT = 64
 """Training images that say how much of an image the figure is."""
-
 Datasets = tuple[Dataset, Dataset]
 """Train and valid."""
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -72,6 +74,7 @@ def train(
     progress: bool = False,
     started: float | None = None,
     scored: Split | None = "test",
+    otherwise: TrainConfig | None = None,
 ) -> Run:
     """Train a network and leave a run in ``folder``.
 
@@ -82,6 +85,7 @@ def train(
         progress: show progress bars.
         started: when ``config.minutes`` began, by ``time.monotonic``; none: now.
         scored: what the model will be scored on within ``config.minutes``; none: nothing.
+        otherwise: what is tried in what is left of the minutes if, by a third of the epochs, nothing is learned.
 
     Raises:
         FiguregroundError: the data cannot be read, the folder is taken, what shall be replaced is no run, the loss
@@ -89,7 +93,8 @@ def train(
     """
     started = time.monotonic() if started is None else started
     keep_freed_memory()
-    folder, config = followed(folder), _settled(config)
+    folder, config, otherwise = followed(folder), _settled(config), otherwise and _settled(otherwise)
+    planned = config
     _refuse_taken(folder, overwrite)
     if any(bundle_path(teacher).resolve().parent == folder.resolve() for teacher in config.teachers):
         raise CannotWriteError(f"{folder} is the teacher and would be replaced; choose another --name")
@@ -99,13 +104,19 @@ def train(
         datasets = open_datasets(config, progress)
         if config.minutes is not None:
             config = within_minutes(config, datasets, started, uses_gpu(config), scored)
-        module, batches = _prepared(config, datasets)
+        module, batches = _prepared(config, datasets, gives_up=otherwise is not None)
         load_initial_weights(module.network, config)
         if config.initial_weights.network is None:
             start_head(module.network, figure_share(datasets[0]))
     _begin(folder, overwrite)
     _write_config(config, folder)
-    return _fit(module, batches, folder, config, datasets, progress=progress)
+    run = _fit(module, batches, folder, config, datasets, progress=progress)
+    if otherwise is None or run.interrupted or not run.silent or len(run.rows) == config.epochs:
+        return run
+    before = flat(plain(planned))
+    changed = [f"{path} {value}" for path, value in flat(plain(otherwise)).items() if value != before.get(path)]
+    log.warning("nothing is learned by a third of the training; begun again with %s", ", ".join(changed))
+    return train(otherwise, folder, overwrite=True, progress=progress, started=started, scored=scored)
 
 
 def resume(folder: Path, *, epochs: int | None = None, progress: bool = False) -> Run:
@@ -210,7 +221,7 @@ def _write_config(config: TrainConfig, folder: Path) -> None:
         partial.write_text(to_yaml(config))
 
 
-def _prepared(config: TrainConfig, datasets: Datasets) -> tuple[SegmentationModule, Batches]:
+def _prepared(config: TrainConfig, datasets: Datasets, gives_up: bool = False) -> tuple[SegmentationModule, Batches]:
     """What is trained, with random weights, and with which batches.
 
     Raises:
@@ -219,7 +230,8 @@ def _prepared(config: TrainConfig, datasets: Datasets) -> tuple[SegmentationModu
     drop_last = leaves_out_last(config, config.epoch_images or len(datasets[0]))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = loaders(config, *datasets, uses_gpu(config), drop_last=drop_last)
-    return SegmentationModule(config, config.epochs * math.ceil(len(batches[0]) / config.accumulate)), batches
+    steps = config.epochs * math.ceil(len(batches[0]) / config.accumulate)
+    return SegmentationModule(config, steps, gives_up), batches
 
 
 def figure_share(dataset: Dataset) -> float:

@@ -34,15 +34,17 @@ class SegmentationModule(lightning.LightningModule):
         config: all settings.
         steps: of the optimiser in the whole run. (Asking the trainer would set up its loaders before a checkpoint's
             place in them is restored.)
+        gives_up: stop where nothing is learned by a third of the epochs; otherwise it is said, and training goes on.
 
     Raises:
         UsageError: there is no such network, or it has no encoder that could be treated by itself.
     """
 
-    def __init__(self, config: TrainConfig, steps: int) -> None:
+    def __init__(self, config: TrainConfig, steps: int, gives_up: bool = False) -> None:
         super().__init__()
         self.config = config
         self.steps = steps
+        self.gives_up = gives_up
         self.network = build(config.model).to(memory_format=torch.channels_last)
         if (config.freeze_epochs or config.encoder_rate != 1) and not hasattr(self.network, "encoder"):
             raise UsageError(f"model {config.model.name!r} has no encoder; leave out encoder_rate and freeze_epochs")
@@ -83,11 +85,15 @@ class SegmentationModule(lightning.LightningModule):
         self.figures[name].update(value, weight)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
-        """Warn if nothing is learned when a third of the epochs is done."""
+        """Warn, or stop, if nothing is learned when a third of the epochs is done."""
         if self.current_epoch + 1 != math.ceil(self.config.epochs / 3):
             return
         found = {name: float(self.figures[name].compute()) for name in ("valid_dice", "valid_figure")}  # type: ignore[operator]
-        if is_silent(found) and self.trainer.is_global_zero:
+        if not is_silent(found):
+            return
+        if self.gives_up:
+            self.trainer.should_stop = True
+        elif self.trainer.is_global_zero:
             log.warning(
                 "the masks of all valid images are %s after %d of %d epochs: nothing is learned yet. Look at the masks "
                 "with figureground data check, or try another --learning-rate (now %g), another --loss (now %s), or "

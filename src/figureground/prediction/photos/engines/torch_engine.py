@@ -14,6 +14,7 @@ from torch import nn
 from figureground.bundle import read_shapes, read_tensors
 from figureground.config import ModelConfig
 from figureground.cores import usable_cores
+from figureground.models.rewriting import without_batch_norms
 from figureground.models.weights import rebuild, shapes_of
 
 
@@ -26,7 +27,7 @@ class TorchEngine:
     def __init__(self, network: nn.Module) -> None:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.eval().to(memory_format=torch.channels_last).to(self._device)
+        self.network = without_batch_norms(network.eval()).to(memory_format=torch.channels_last).to(self._device)
 
     @classmethod
     def of_bundle(cls, path: Path, model: ModelConfig) -> TorchEngine:
