@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+import lightning
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from figureground.config import TrainConfig
+from figureground.config import Phase, TrainConfig
 from figureground.data import Dataset, Split, open_dataset
 from figureground.data.dataset import FIGURE, FULL
 from figureground.errors import BadSettingsError, FiguregroundError
@@ -29,6 +29,8 @@ MOST_EPOCHS = 25
 """A validation behind each, and a point of the curves."""
 VALIDATION = 0.12
 """The share of the time that validation may take."""
+LATE = 0.05
+"""The share of the minutes that a training may miss its end by."""
 SPARE = 0.04
 """The share of all minutes that is kept back, as steps are not always as fast as the first."""
 REPORT = 8.0
@@ -44,8 +46,8 @@ log = logging.getLogger(__name__)
 class Pace:
     """Seconds that this machine takes."""
 
-    step: float
-    """Of the optimiser, at the full size, batch included."""
+    steps: Mapping[tuple[int, int], float]
+    """Of the optimiser, by height and width of the images, batch included."""
     shown: float
     """A window, or a whole image, through the network alone."""
 
@@ -56,8 +58,8 @@ def within_minutes(
     started: float,
     on_gpu: bool,
     scored: Split | None = "test",
-) -> TrainConfig:
-    """The same settings with as many epochs, and images in each, as fit into ``config.minutes``.
+) -> tuple[TrainConfig, Deadline]:
+    """The same settings with as many epochs, and images in each, as fit into ``config.minutes``, and what keeps them.
 
     Args:
         config: all settings.
@@ -70,29 +72,75 @@ def within_minutes(
         BadSettingsError: the minutes are not enough for a few steps.
     """
     assert config.minutes is not None
-    full = replace(config, phases=(), epoch_images=None)
-    batches, checks = loaders(full, *datasets, on_gpu, drop_last=len(datasets[0]) > config.batch_size)
-    pace = measure_pace(config, batches, on_gpu)
+    pace, windows = measure_pace(config, datasets, on_gpu)
     valid = datasets[1]
-    windows = len(checks.dataset)  # type: ignore[arg-type]
     pixels = valid[0].image.size / 3e6
     shown = PASSES * len(valid) + (_images(config, scored) if scored else 0)
     overlap = config.preprocessing.overlap if config.preprocessing.resize == "crops" else 0.0
     behind = REPORT + shown * (pace.shown * windows / len(valid) / (1 - overlap) ** 2)
     behind += shown * (SCORING[0] + SCORING[1] * pixels)
     seconds = 60 * config.minutes * (1 - SPARE) - (time.monotonic() - started) - behind
-    if seconds < 10 * pace.step:
+    slowest = max(pace.steps.values())
+    if seconds < 10 * slowest:
         raise BadSettingsError(
             f"minutes is {config.minutes:g}, of which {max(seconds, 0):.0f} seconds are left to train, at "
-            f"{pace.step:.2f} seconds a step; expected enough for ten steps. Give more --minutes"
+            f"{slowest:.2f} seconds a step; expected enough for ten steps. Give more --minutes"
         )
     fitted = epochs_for(config, seconds, pace, windows)
     log.info(
-        "%g minutes: %d steps of %d images (%.2f seconds each) in %d epochs, then about %.0f seconds to fit and score",
+        "%g minutes: %d steps of %d images (up to %.2f seconds each) in %d epochs, then about %.0f seconds to fit and "
+        "score",
         *(config.minutes, fitted.epochs * (fitted.epoch_images or 0) // config.batch_size, config.batch_size),
-        *(pace.step, fitted.epochs, behind),
+        *(slowest, fitted.epochs, behind),
     )
-    return fitted
+    return fitted, Deadline(started + 60 * config.minutes - behind, LATE * 60 * config.minutes, pace, windows)
+
+
+class Deadline(lightning.Callback):
+    """Stops a training that would end too late or too early, at the end of an epoch: steps are not always as fast as
+    the first. It then goes on with other ``epochs``.
+
+    Args:
+        until: when it shall end, by ``time.monotonic``.
+        late: seconds that it may miss it by.
+        pace: as it was measured.
+        windows: of a validation.
+    """
+
+    def __init__(self, until: float, late: float, pace: Pace, windows: int) -> None:
+        self.epochs: int | None = None
+        """That fit into the time; none: as many as were planned."""
+        self._until, self._late = until, late
+        self._pace, self._windows = pace, windows
+        self._begun, self._before = 0.0, 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock."""
+        self._begun, self._before = time.monotonic(), trainer.current_epoch
+        self.epochs = None
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Compare the time that was taken with the pace."""
+        config, now, done = pl_module.config, time.monotonic(), trainer.current_epoch + 1
+        assert isinstance(config, TrainConfig)
+        if done >= config.epochs or trainer.should_stop:
+            return
+        slower = (now - self._begun) / self._seconds(config, self._before, done)
+
+        def over(epochs: int) -> float:
+            """Seconds behind the deadline."""
+            return now + slower * self._seconds(replace(config, epochs=epochs), done, epochs) - self._until
+
+        if abs(over(config.epochs)) > self._late:
+            fitting = min(range(done + 1, 2 * config.epochs), key=lambda epochs: abs(over(epochs)))
+            if fitting != config.epochs:
+                self.epochs, trainer.should_stop = fitting, True
+
+    def _seconds(self, config: TrainConfig, begin: int, end: int) -> float:
+        """Of some epochs, at the pace."""
+        steps = (config.epoch_images or 0) // config.batch_size
+        shown = self._windows * self._pace.shown
+        return sum(steps * self._pace.steps[config.size_at(epoch)] + shown for epoch in range(begin, end))
 
 
 def _images(config: TrainConfig, split: Split) -> int:
@@ -107,42 +155,59 @@ def epochs_for(config: TrainConfig, seconds: float, pace: Pace, windows: int) ->
     """As many epochs as fit into ``seconds``, with ``windows`` shown in each validation."""
     validation = windows * pace.shown
     epochs = max(1, min(MOST_EPOCHS, int(VALIDATION * seconds / max(validation, 1e-3))))
-    step = pace.step * _share_of_pixels(replace(config, epochs=epochs))
+    sized = replace(config, epochs=epochs)
+    step = sum(pace.steps[sized.size_at(epoch)] for epoch in range(epochs)) / epochs
     steps = max(1, int((seconds - epochs * validation) / step))
     epochs = min(epochs, steps)
     return replace(config, minutes=None, epochs=epochs, epoch_images=steps // epochs * config.batch_size)
 
 
-def _share_of_pixels(config: TrainConfig) -> float:
-    """What an image costs on average, as phases show smaller ones, by the pixels of the full size."""
-    pixels = [math.prod(config.size_at(epoch)) for epoch in range(config.epochs)]
-    return sum(pixels) / len(pixels) / math.prod(config.preprocessing.size)
+def measure_pace(config: TrainConfig, datasets: tuple[Dataset, Dataset], on_gpu: bool) -> tuple[Pace, int]:
+    """Train a network of the same kind for a few steps at each size, and show it a batch.
 
-
-def measure_pace(config: TrainConfig, batches: Iterable[Batch], on_gpu: bool) -> Pace:
-    """Train a network of the same kind for a few steps at the full size, and show it a batch."""
+    Returns:
+        The pace, and how many windows a validation has.
+    """
     device = torch.device("cuda" if on_gpu else "cpu")
     network = build(config.model).to(memory_format=torch.channels_last).to(device).train()
     optimizer = torch.optim.AdamW(parameter_groups(network, 1e-6), fused=True)
-    loss = LOSSES[config.loss]
-    fast = precision(config, on_gpu) == "bf16-mixed"
-    given_batches = iter(_without_end(batches))
-    first = next(given_batches)  # starts the workers
-    times = [time.perf_counter()]
-    shown = [first, *islice(given_batches, WARM + TIMED - 1)]
-    gathering = (time.perf_counter() - times[0]) / (len(shown) - 1)
-    times = []
-    for batch in shown:
+    bfloat16 = precision(config, on_gpu) == "bf16-mixed"
+    steps = {}
+    for size in {(phase.size, phase.size) for phase in config.phases} | {config.preprocessing.size}:
+        phases = () if size == config.preprocessing.size else (Phase(1.0, size[0]),)
+        alone = replace(config, phases=phases, epochs=1, epoch_images=None)
+        batches, checks = loaders(alone, *datasets, on_gpu, drop_last=len(datasets[0]) > config.batch_size)
+        given = iter(_without_end(batches))
+        first = next(given)  # starts the workers
+        start = time.perf_counter()
+        shown = [first, *islice(given, WARM + TIMED - 1)]
+        gathering = (time.perf_counter() - start) / (len(shown) - 1)
+        step = _seconds_of_step(network, optimizer, LOSSES[config.loss], shown, bfloat16, on_gpu)
+        steps[size] = max(step, gathering) if on_gpu else step + gathering
+        if size == config.preprocessing.size:
+            full, windows = shown, len(checks.dataset)  # type: ignore[arg-type]
+    return Pace(steps, _seconds_shown(network, full, bfloat16, on_gpu)), windows
+
+
+def _seconds_of_step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[..., Tensor],
+    batches: Sequence[Batch],
+    bfloat16: bool,
+    on_gpu: bool,
+) -> float:
+    device, times = next(network.parameters()).device, []
+    for batch in batches:
         given = {name: tensor.to(device) for name, tensor in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast), QuickDepthwise():
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), QuickDepthwise():
             value = loss(network(given["image"])[FIGURE], given[FIGURE].float() / FULL, None)
         torch.autograd.backward(value)
         optimizer.step()
         optimizer.zero_grad()
         _wait(on_gpu)
         times.append(time.perf_counter())
-    step = (times[-1] - times[WARM - 1]) / (len(times) - WARM)
-    return Pace(max(step, gathering) if on_gpu else step + gathering, _seconds_shown(network, shown, fast, on_gpu))
+    return (times[-1] - times[WARM - 1]) / (len(times) - WARM)
 
 
 def _seconds_shown(network: nn.Module, batches: Sequence[Batch], bfloat16: bool, on_gpu: bool) -> float:

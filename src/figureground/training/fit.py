@@ -66,6 +66,7 @@ def fit(
     title: str = "",
     checkpoint: Path | None = None,
     new_schedule: bool = False,
+    deadline: lightning.Callback | None = None,
     progress: bool = False,
     devices: int = 1,
     num_nodes: int = 1,
@@ -84,6 +85,7 @@ def fit(
         title: of the curves.
         checkpoint: to go on from.
         new_schedule: the checkpoint's was laid over another number of steps.
+        deadline: stops the training where it takes longer or shorter than it should.
         progress: show bars.
         devices: processors that share the batches, on each machine; the first process writes.
         num_nodes: machines.
@@ -101,6 +103,7 @@ def fit(
     callbacks: list[lightning.Callback] = [keeper, finite]
     callbacks += [averaging(config.ema_decay)] if config.ema_decay is not None else []
     callbacks += [NewSchedule()] if new_schedule else []
+    callbacks += [deadline] if deadline else []
     callbacks += [Interruption(folder, finite)]
     callbacks += [TQDMProgressBar(refresh_rate=10 if on_gpu else 1, leave=False)] if progress else []
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)

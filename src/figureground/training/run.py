@@ -35,7 +35,7 @@ from figureground.runs import (
     remove_run,
 )
 from figureground.settings import flat
-from figureground.training.budget import within_minutes
+from figureground.training.budget import Deadline, within_minutes
 from figureground.training.fit import Batches, Run, fit
 from figureground.training.history import Monitored, Row
 from figureground.training.initial_weights import (
@@ -102,15 +102,20 @@ def train(
     refuse_other_weights(config)
     with claimed(folder):
         datasets = open_datasets(config, progress)
+        deadline = None
         if config.minutes is not None:
-            config = within_minutes(config, datasets, started, uses_gpu(config), scored)
+            config, deadline = within_minutes(config, datasets, started, uses_gpu(config), scored)
         module, batches = _prepared(config, datasets, gives_up=otherwise is not None)
         load_initial_weights(module.network, config)
         if config.initial_weights.network is None:
             start_head(module.network, figure_share(datasets[0]))
     _begin(folder, overwrite)
     _write_config(config, folder)
-    run = _fit(module, batches, folder, config, datasets, progress=progress)
+    run = _fit(module, batches, folder, config, datasets, deadline=deadline, progress=progress)
+    while deadline and deadline.epochs and not run.interrupted:
+        log.info("%d epochs instead of %d fit into the minutes at the pace so far", deadline.epochs, config.epochs)
+        config = replace(config, epochs=deadline.epochs)
+        run = resume(folder, epochs=config.epochs, progress=progress, deadline=deadline)
     if otherwise is None or run.interrupted or not run.silent or len(run.rows) == config.epochs:
         return run
     before = flat(plain(planned))
@@ -119,7 +124,7 @@ def train(
     return train(otherwise, folder, overwrite=True, progress=progress, started=started, scored=scored)
 
 
-def resume(folder: Path, *, epochs: int | None = None, progress: bool = False) -> Run:
+def resume(folder: Path, *, epochs: int | None = None, progress: bool = False, deadline: Deadline | None = None) -> Run:
     """Continue a run with the same optimiser, schedule, order of images, random numbers and best score.
 
     Args:
@@ -127,6 +132,7 @@ def resume(folder: Path, *, epochs: int | None = None, progress: bool = False) -
         epochs: in all, where they shall be others than the run was started with. The schedule and the sizes of images
             are then laid anew over all of them, and continued from the step that was reached.
         progress: show progress bars.
+        deadline: see there.
 
     Raises:
         FiguregroundError: the folder holds no run that can be continued, or its settings or images are others now.
@@ -146,7 +152,7 @@ def resume(folder: Path, *, epochs: int | None = None, progress: bool = False) -
     refuse_other_shapes(folder, saved, module)
     if config != given:
         _write_config(config, folder)
-    return _fit(module, batches, folder, config, datasets, saved, progress=progress)
+    return _fit(module, batches, folder, config, datasets, saved, deadline=deadline, progress=progress)
 
 
 def _refuse_missing_parts(config: TrainConfig) -> None:
@@ -250,6 +256,7 @@ def _fit(
     datasets: Datasets,
     saved: Saved | None = None,
     *,
+    deadline: Deadline | None = None,
     progress: bool,
 ) -> Run:
     """Train from the start or from what is saved."""
@@ -270,6 +277,7 @@ def _fit(
         title=f"{config.model.name}: {folder.name}",
         checkpoint=None if saved is None else folder / CHECKPOINT,
         new_schedule=saved is not None and saved.epochs != config.epochs,
+        deadline=deadline,
         progress=progress,
     )
 
