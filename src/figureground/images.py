@@ -209,6 +209,31 @@ def read_profile(source: str | Path | bytes, limits: ReadLimits = DEFAULT_LIMITS
     return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
 
 
+def to_srgb(image: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
+    """An image (H, W, 3) whose colours are of an ICC profile, none: sRGB, in sRGB."""
+    return _between(image, profile, None)
+
+
+def from_srgb(image: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
+    """An image (H, W, 3) in sRGB with the colours of an ICC profile, none: sRGB."""
+    return _between(image, None, profile)
+
+
+def _between(image: NDArray[np.uint8], given: bytes | None, wanted: bytes | None) -> NDArray[np.uint8]:
+    """Of an RGB profile that is broken nothing is known: its pixels stay as they are, as viewers show them."""
+    if given == wanted:
+        return image
+    from PIL import ImageCms
+
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        first, second = (srgb if profile is None else io.BytesIO(profile) for profile in (given, wanted))
+        return np.asarray(ImageCms.profileToProfile(Image.fromarray(image), first, second, outputMode="RGB"))
+    except ImageCms.PyCMSError as error:
+        log.warning("a colour profile cannot be used (%s): colours stay as they are", error)
+        return image
+
+
 def strips(height: int, width: int, pixels: int = CACHED_PIXELS) -> Iterator[slice]:
     """The rows of a picture, some at a time: for steps that would otherwise need copies of the whole."""
     step = max(1, pixels // width)

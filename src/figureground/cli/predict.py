@@ -237,8 +237,9 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
     if getattr(sys.stdout, "name", "") == os.devnull:  # it was closed
         raise FiguregroundError(f"stdout is closed, which takes the picture; expected {STDIN} > picture.png")
     photo = sys.stdin.buffer.read(int(segmenter.limits.bytes) + 1)
-    picture = segmenter.predict(photo).picture(kinds[0], background)
-    sys.stdout.buffer.write(encode_image(picture, read_profile(photo) if kinds[0] in COLOURED else None))
+    profile = read_profile(photo) if kinds[0] in COLOURED else None
+    picture = segmenter.predict(photo).picture(kinds[0], background, profile)
+    sys.stdout.buffer.write(encode_image(picture, profile))
 
 
 def _photos(

@@ -20,10 +20,11 @@ from figureground.losses import LOSSES
 from figureground.models import build
 from figureground.models.depthwise import QuickDepthwise
 from figureground.models.learning import parameter_groups
+from figureground.models.rewriting import without_batch_norms
 from figureground.training.loaders import Batch, loaders
 from figureground.training.trainer import precision
 
-WARM, TIMED = 2, 6
+WARM, TIMED = 1, 3
 """Steps before the clock starts, and those that it times."""
 MOST_EPOCHS = 25
 """A validation behind each, and a point of the curves."""
@@ -49,7 +50,9 @@ class Pace:
     steps: Mapping[tuple[int, int], float]
     """Of the optimiser, by height and width of the images, batch included."""
     shown: float
-    """A window, or a whole image, through the network alone."""
+    """A window, or a whole image, through the network alone, in validation."""
+    scored: float = 0.0
+    """The same in prediction, which computes in float32."""
 
 
 def within_minutes(
@@ -77,7 +80,7 @@ def within_minutes(
     pixels = valid[0].image.size / 3e6
     shown = PASSES * len(valid) + (_images(config, scored) if scored else 0)
     overlap = config.preprocessing.overlap if config.preprocessing.resize == "crops" else 0.0
-    behind = REPORT + shown * (pace.shown * windows / len(valid) / (1 - overlap) ** 2)
+    behind = REPORT + shown * (pace.scored * windows / len(valid) / (1 - overlap) ** 2)
     behind += shown * (SCORING[0] + SCORING[1] * pixels)
     seconds = 60 * config.minutes * (1 - SPARE) - (time.monotonic() - started) - behind
     slowest = max(pace.steps.values())
@@ -112,20 +115,25 @@ class Deadline(lightning.Callback):
         """That fit into the time; none: as many as were planned."""
         self._until, self._late = until, late
         self._pace, self._windows = pace, windows
-        self._begun, self._before = 0.0, 0
+        self._begun = self._taken = self._planned = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock."""
-        self._begun, self._before = time.monotonic(), trainer.current_epoch
+        """Nothing is asked for yet."""
         self.epochs = None
 
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock."""
+        self._begun = time.monotonic()
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Compare the time that was taken with the pace."""
+        """Compare the time that all epochs took with the pace."""
         config, now, done = pl_module.config, time.monotonic(), trainer.current_epoch + 1
         assert isinstance(config, TrainConfig)
+        self._taken += now - self._begun
+        self._planned += self._seconds(config, done - 1, done)
         if done >= config.epochs or trainer.should_stop:
             return
-        slower = (now - self._begun) / self._seconds(config, self._before, done)
+        slower = self._taken / self._planned
 
         def over(epochs: int) -> float:
             """Seconds behind the deadline."""
@@ -185,8 +193,11 @@ def measure_pace(config: TrainConfig, datasets: tuple[Dataset, Dataset], on_gpu:
         step = _seconds_of_step(network, optimizer, LOSSES[config.loss], shown, bfloat16, on_gpu)
         steps[size] = max(step, gathering) if on_gpu else step + gathering
         if size == config.preprocessing.size:
-            full, windows = shown, len(checks.dataset)  # type: ignore[arg-type]
-    return Pace(steps, _seconds_shown(network, full, bfloat16, on_gpu)), windows
+            images, windows = first["image"].to(device), len(checks.dataset)  # type: ignore[arg-type]
+    network.eval()
+    predicting = network if on_gpu else without_batch_norms(network)
+    scored = _seconds_shown(predicting, images, False, on_gpu)
+    return Pace(steps, _seconds_shown(network, images, bfloat16, on_gpu), scored), windows
 
 
 def _seconds_of_step(
@@ -210,12 +221,9 @@ def _seconds_of_step(
     return (times[-1] - times[WARM - 1]) / (len(times) - WARM)
 
 
-def _seconds_shown(network: nn.Module, batches: Sequence[Batch], bfloat16: bool, on_gpu: bool) -> float:
-    """Of one image, in the mode that validation has."""
-    device = next(network.parameters()).device
-    network.eval()
-    images = batches[0]["image"].to(device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+def _seconds_shown(network: nn.Module, images: Tensor, bfloat16: bool, on_gpu: bool) -> float:
+    """Of one image."""
+    with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
         network(images)
         start = time.perf_counter()
         network(images)

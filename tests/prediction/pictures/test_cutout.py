@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from figureground import Prediction
 from figureground.errors import FiguregroundError
@@ -91,6 +91,36 @@ def test_colours_as_text(text, colour):
 def test_a_file_as_background(tmp_path):
     Image.new("RGB", (4, 3), (1, 2, 3)).save(tmp_path / "beach.png")
     assert parse_background(str(tmp_path / "beach.png")).tolist() == [[[1, 2, 3]] * 4] * 3
+
+
+@pytest.fixture(scope="module")
+def exchanged():
+    """An ICC profile whose first number is of blue and whose third is of red."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"____").replace(b"bXYZ", b"rXYZ").replace(b"____", b"bXYZ")
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_photo", "found"),
+    [(False, False, (255, 0, 0)), (False, True, (0, 0, 255)), (True, False, (0, 0, 255)), (True, True, (255, 0, 0))],
+)
+def test_a_background_gets_the_colours_of_the_photos_profile(tmp_path, exchanged, of_file, of_photo, found):
+    picture = Image.new("RGB", (4, 4), (255, 0, 0))
+    picture.save(tmp_path / "wall.png", icc_profile=exchanged if of_file else None)
+    given = tmp_path / "wall.png"
+    for background in (given, str(given), Image.open(given)):
+        out = np.asarray(NOTHING.cutout(background, exchanged if of_photo else None)).astype(int)
+        assert np.abs(out - found).max() <= 2
+
+
+def test_a_colour_behind_a_photo_is_of_its_profile(exchanged):
+    assert np.asarray(NOTHING.cutout("#ff0000", exchanged))[0, 0].tolist() == pytest.approx([0, 0, 255], abs=2)
+    assert (np.asarray(NOTHING.cutout("white", exchanged)) >= 254).all()
+
+
+def test_a_broken_profile_is_said_and_changes_nothing(caplog):
+    assert (np.asarray(NOTHING.cutout("#ff0000", b"no profile")) == (255, 0, 0)).all()
+    assert "colour profile cannot be used" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import FiguregroundError, UsageError
-from figureground.images import read_image, strips, write_grey, write_image
+from figureground.images import read_image, read_profile, strips, to_srgb, write_grey, write_image
 from figureground.prediction.photos.cleanup import post_process
 from figureground.prediction.photos.quality import estimate_dice, expected_dice, features
 from figureground.prediction.pictures.cutout import Background, backdrop, blended, cutout_bands, parse_background
@@ -85,23 +85,29 @@ class Prediction:
             picture.paste(Image.fromarray(lay_over(self.image[rows], self.mask[rows])), (0, rows.start))
         return picture
 
-    def cutout(self, background: Background | str | Path | Image.Image | None = None) -> Image.Image:
+    def cutout(
+        self, background: Background | str | Path | Image.Image | None = None, profile: bytes | None = None
+    ) -> Image.Image:
         """The figure with a soft edge, RGBA, or RGB on a background.
 
         Args:
             background: a colour triple, an image (H, W, 3) uint8 or of PIL, a picture file, or text: ``white``,
-                ``#rrggbb`` or a picture file.
+                ``#rrggbb`` or a picture file. A picture's own colour profile counts; without one it is in sRGB.
+            profile: the ICC profile of the photo's colours, which the background's become; none: sRGB.
 
         Raises:
             FiguregroundError: a background that is none of these.
         """
         if isinstance(background, str):
             background = parse_background(background)
-        elif isinstance(background, Path | Image.Image):
-            background = read_image(background)
+        elif isinstance(background, Path):
+            background = to_srgb(read_image(background), read_profile(background))
+        elif isinstance(background, Image.Image):
+            theirs = background.info.get("icc_profile") if background.mode == "RGB" else None
+            background = to_srgb(read_image(background), theirs)
         self._refuse_reduced()
         height, width, _ = self.image.shape
-        behind = None if background is None else backdrop(background, height, width)
+        behind = None if background is None else backdrop(background, height, width, profile)
         picture = Image.new("RGBA" if behind is None else "RGB", (width, height))
         for band, rgba in cutout_bands(self.image, self._cleaned(), self.threshold):
             rows = rgba if behind is None else blended(rgba, behind[band])
@@ -143,16 +149,18 @@ class Prediction:
         """Whether somebody should look at the mask: it is empty, or its estimated Dice is low."""
         return not (self.mask.any() and self.estimated_dice >= self.quality.review_below)
 
-    def picture(self, kind: str, background: Background | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def picture(
+        self, kind: str, background: Background | None = None, profile: bytes | None = None
+    ) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """One of ``PICTURES``: mask (H, W) uint8 of 0 and 255, overlay (H, W, 3), cutout (H, W, 4) or, on a background,
-        (H, W, 3), probability (H, W) uint16, where 65,535 is 1.
+        (H, W, 3), probability (H, W) uint16, where 65,535 is 1. ``background`` and ``profile``: see ``cutout``.
         """
         if kind in GREY:
             return np.concatenate(list(self._grey(kind)))
         if kind == "overlay":
             return np.asarray(self.overlay())
         if kind == "cutout":
-            return np.asarray(self.cutout(background))
+            return np.asarray(self.cutout(background, profile))
         raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def _grey(self, kind: str) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
@@ -179,7 +187,7 @@ class Prediction:
         if kind in GREY:
             write_grey(path, self._grey(kind), *self.mask.shape)
         elif kind in COLOURED:
-            write_image(path, self.overlay() if kind == "overlay" else self.cutout(background), profile)
+            write_image(path, self.overlay() if kind == "overlay" else self.cutout(background, profile), profile)
         else:
             raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from figureground.errors import UsageError
-from figureground.images import read_image
+from figureground.images import from_srgb, read_image, read_profile, to_srgb
 from figureground.prediction.pictures.matting import (
     Grid,
     Rows,
@@ -22,7 +22,7 @@ from figureground.prediction.pictures.matting import (
 )
 
 Background = tuple[int, int, int] | NDArray[np.uint8]
-"""A colour, RGB 0 to 255, or an image (H, W, 3) of any size."""
+"""A colour, RGB 0 to 255, or an image (H, W, 3) of any size, both in sRGB."""
 
 
 def cutout_bands(
@@ -57,18 +57,25 @@ def cutout_bands(
         yield band, rgba
 
 
-def backdrop(background: Background, height: int, width: int) -> NDArray[np.uint8]:
+def backdrop(background: Background, height: int, width: int, profile: bytes | None = None) -> NDArray[np.uint8]:
     """A background (H, W, 3) of a photo's size: an image is scaled until it covers, and its middle is taken.
+
+    Args:
+        background: a colour or an image.
+        height: of the photo.
+        width: of the photo.
+        profile: the ICC profile of the photo's colours, which the background's become.
 
     Raises:
         FiguregroundError: a colour that is not three numbers from 0 to 255, an array that is no image.
     """
     if isinstance(background, np.ndarray):
         picture = ImageOps.fit(Image.fromarray(read_image(background)), (width, height), Image.Resampling.BICUBIC)
-        return np.asarray(picture)
+        return from_srgb(np.asarray(picture), profile)
     if len(background) != 3 or not all(0 <= value <= 255 for value in background):
         raise UsageError(f"background colour {background}; expected three numbers from 0 to 255")
-    return np.broadcast_to(np.asarray(background, np.uint8), (height, width, 3))
+    colour = from_srgb(np.asarray([[background]], np.uint8), profile)
+    return np.broadcast_to(colour, (height, width, 3))
 
 
 def blended(rgba: NDArray[np.uint8], behind: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,7 +98,7 @@ def parse_background(text: str) -> Background:
         red, green, blue, *transparency = ImageColor.getrgb(text)
     except ValueError:
         if Path(text).exists():
-            return read_image(text)
+            return to_srgb(read_image(text), read_profile(text))
         raise UsageError(
             f"background {text!r} is neither a colour nor a file; expected a name such as white, #rrggbb or a picture"
         ) from None
