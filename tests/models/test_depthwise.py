@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from figureground.models import create_model
+from figureground.models import depthwise as depthwise_module
 from figureground.models.depthwise import QuickDepthwise
 
 
@@ -50,3 +52,14 @@ def test_without_autocast_nothing_is_rounded():
     with QuickDepthwise():
         found = functional.conv2d(*given)
     assert torch.equal(found, functional.conv2d(*given))
+
+
+def test_the_convolutions_of_an_encoder_are_meant(monkeypatch):
+    network = create_model("compact_fpn", encoder="efficientnet_lite0").train()
+    depthwise = [layer for layer in network.modules() if getattr(layer, "groups", 1) > 1]
+    taken = []
+    apply = depthwise_module._Depthwise.apply
+    monkeypatch.setattr(depthwise_module._Depthwise, "apply", lambda *given: taken.append(given) or apply(*given))
+    with torch.autocast("cpu", torch.bfloat16), QuickDepthwise():
+        network(torch.randn(2, 3, 64, 64))
+    assert len(taken) == len(depthwise) == 16

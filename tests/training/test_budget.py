@@ -28,7 +28,7 @@ def seconds(config, pace, windows):
     ],
 )
 def test_as_many_epochs_as_fit(given, step, shown, windows, epochs):
-    pace = Pace({(256, 256): step}, shown)
+    pace = Pace({(256, 256): step}, shown, shown)
     found = epochs_for(CONFIG, given, pace, windows)
     assert found.epochs == epochs
     assert given - found.epochs * step <= seconds(found, pace, windows) + 1e-9 <= given + step
@@ -37,7 +37,7 @@ def test_as_many_epochs_as_fit(given, step, shown, windows, epochs):
 
 def test_smaller_images_first_take_less():
     phases = (Phase(0.5, 128),)
-    pace = Pace({(256, 256): 1.0, (128, 128): 0.25}, 0.001)
+    pace = Pace({(256, 256): 1.0, (128, 128): 0.25}, 0.001, 0.001)
     plain, faster = (epochs_for(dataclasses.replace(CONFIG, phases=p), 400, pace, 1) for p in ((), phases))
     assert faster.epoch_images == pytest.approx(plain.epoch_images / 0.625, rel=0.05)  # (1/4 + 1) / 2
 
@@ -55,7 +55,7 @@ def test_epochs_are_others_where_steps_are_slower_than_measured(tmp_path, tiny, 
     monkeypatch.setattr(SegmentationModule, "training_step", step)
     monkeypatch.setattr(budget.time, "monotonic", lambda: clock[0])
     planned = dataclasses.replace(tiny, epochs=8, epoch_images=32, batch_size=8)
-    deadline = budget.Deadline(8.0, 0.4, Pace({(32, 32): 0.25}, 0.0), 4)
+    deadline = budget.Deadline(8.0, 0.4, Pace({(32, 32): 0.25}, 0.0, 0.0), 4)
     monkeypatch.setattr("figureground.training.run.within_minutes", lambda *given: (planned, deadline))
     run = train(dataclasses.replace(planned, minutes=1.0), tmp_path / "a")
     assert len(run.rows) == read_config(run.folder).epochs == epochs

@@ -6,6 +6,7 @@ import shutil
 import signal
 from dataclasses import replace
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -130,12 +131,29 @@ def test_silence_is_said_once_after_a_third_of_the_epochs(tmp_path, trained, tin
     assert run.silent == (word is not None)
 
 
-def test_where_nothing_is_learned_the_next_choice_is_tried(tmp_path, learned, caplog):
+class Late(lightning.Callback):
+    """A deadline that wants 9 epochs once the first is done."""
+
+    epochs = None
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.epochs = 9 if trainer.current_epoch == 0 else None
+        trainer.should_stop = trainer.should_stop or trainer.current_epoch == 0
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_where_nothing_is_learned_the_next_choice_is_tried(tmp_path, learned, caplog, monkeypatch, late):
+    """Also where, before that, the epochs have become others, as they took longer than they should."""
     tensors = read_tensors(learned.model) | {"head.bias": np.full(1, -99, np.float32)}
     write_bundle(tmp_path / "silent.safetensors", tensors, read_info(learned.model))
     weights = InitialWeights(str(tmp_path / "silent.safetensors"))
     other = replace(read_config(learned.folder), epochs=2, initial_weights=InitialWeights(str(learned.folder)))
-    hopeless = replace(other, epochs=7, learning_rate=1e-12, initial_weights=weights)
+    hopeless = replace(other, epochs=15, learning_rate=1e-12, initial_weights=weights)
+    if late:
+        monkeypatch.setattr(
+            "figureground.training.run.within_minutes", lambda config, *given: (replace(config, minutes=None), Late())
+        )
+        hopeless = replace(hopeless, minutes=1.0)
     with caplog.at_level(logging.WARNING, "figureground"):
         run = train(hopeless, tmp_path / "a", otherwise=other)
     (said,) = caplog.messages
@@ -143,6 +161,15 @@ def test_where_nothing_is_learned_the_next_choice_is_tried(tmp_path, learned, ca
     assert f"learning_rate {other.learning_rate}" in said
     assert (len(run.rows), run.silent) == (2, False)
     assert read_config(run.folder).learning_rate == other.learning_rate
+
+
+def test_a_run_that_stops_early_is_not_begun_again(tmp_path, learned):
+    tensors = read_tensors(learned.model) | {"head.bias": np.full(1, -99, np.float32)}
+    write_bundle(tmp_path / "silent.safetensors", tensors, read_info(learned.model))
+    weights = InitialWeights(str(tmp_path / "silent.safetensors"))
+    config = replace(read_config(learned.folder), epochs=20, learning_rate=1e-12, early_stopping=2)
+    run = train(replace(config, initial_weights=weights), tmp_path / "a", otherwise=config)
+    assert (len(run.rows), run.silent, run.gave_up) == (3, True, False)
 
 
 def test_a_loss_that_is_not_a_number_stops_with_a_message_and_gives_the_signals_back(tmp_path, tiny):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -51,7 +51,7 @@ class Pace:
     """Of the optimiser, by height and width of the images, batch included."""
     shown: float
     """A window, or a whole image, through the network alone, in validation."""
-    scored: float = 0.0
+    scored: float
     """The same in prediction, which computes in float32."""
 
 
@@ -77,7 +77,7 @@ def within_minutes(
     assert config.minutes is not None
     pace, windows = measure_pace(config, datasets, on_gpu)
     valid = datasets[1]
-    pixels = valid[0].image.size / 3e6
+    pixels = open_dataset(config.data, "valid")[0].image.size / 3e6  # of a photo, not of what is cached of it
     shown = PASSES * len(valid) + (_images(config, scored) if scored else 0)
     overlap = config.preprocessing.overlap if config.preprocessing.resize == "crops" else 0.0
     behind = REPORT + shown * (pace.scored * windows / len(valid) / (1 - overlap) ** 2)
@@ -181,19 +181,13 @@ def measure_pace(config: TrainConfig, datasets: tuple[Dataset, Dataset], on_gpu:
     optimizer = torch.optim.AdamW(parameter_groups(network, 1e-6), fused=True)
     bfloat16 = precision(config, on_gpu) == "bf16-mixed"
     steps = {}
-    for size in {(phase.size, phase.size) for phase in config.phases} | {config.preprocessing.size}:
+    for size in {config.preprocessing.size, *((phase.size, phase.size) for phase in config.phases)}:
         phases = () if size == config.preprocessing.size else (Phase(1.0, size[0]),)
         alone = replace(config, phases=phases, epochs=1, epoch_images=None)
-        batches, checks = loaders(alone, *datasets, on_gpu, drop_last=len(datasets[0]) > config.batch_size)
-        given = iter(_without_end(batches))
-        first = next(given)  # starts the workers
-        start = time.perf_counter()
-        shown = [first, *islice(given, WARM + TIMED - 1)]
-        gathering = (time.perf_counter() - start) / (len(shown) - 1)
-        step = _seconds_of_step(network, optimizer, LOSSES[config.loss], shown, bfloat16, on_gpu)
-        steps[size] = max(step, gathering) if on_gpu else step + gathering
-        if size == config.preprocessing.size:
-            images, windows = first["image"].to(device), len(checks.dataset)  # type: ignore[arg-type]
+        steps[size] = _seconds_of_step(network, optimizer, alone, datasets, bfloat16, on_gpu)
+    full = replace(config, phases=(), epoch_images=None)
+    checks = loaders(full, *datasets, on_gpu)[1]
+    windows, images = len(checks.dataset), next(iter(checks))["image"].to(device)  # type: ignore[arg-type]
     network.eval()
     predicting = network if on_gpu else without_batch_norms(network)
     scored = _seconds_shown(predicting, images, False, on_gpu)
@@ -203,22 +197,29 @@ def measure_pace(config: TrainConfig, datasets: tuple[Dataset, Dataset], on_gpu:
 def _seconds_of_step(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loss: Callable[..., Tensor],
-    batches: Sequence[Batch],
+    config: TrainConfig,
+    datasets: tuple[Dataset, Dataset],
     bfloat16: bool,
     on_gpu: bool,
 ) -> float:
+    """Its batch included; the batches are let go, and with them the workers, before those of another size come."""
+    batches = _without_end(loaders(config, *datasets, on_gpu, drop_last=len(datasets[0]) > config.batch_size)[0])
+    first = next(batches)  # starts the workers
+    start = time.perf_counter()
+    shown = [first, *islice(batches, WARM + TIMED - 1)]
+    gathering = (time.perf_counter() - start) / (len(shown) - 1)
     device, times = next(network.parameters()).device, []
-    for batch in batches:
+    for batch in shown:
         given = {name: tensor.to(device) for name, tensor in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), QuickDepthwise():
-            value = loss(network(given["image"])[FIGURE], given[FIGURE].float() / FULL, None)
+            value = LOSSES[config.loss](network(given["image"])[FIGURE], given[FIGURE].float() / FULL, None)
         torch.autograd.backward(value)
         optimizer.step()
         optimizer.zero_grad()
         _wait(on_gpu)
         times.append(time.perf_counter())
-    return (times[-1] - times[WARM - 1]) / (len(times) - WARM)
+    step = (times[-1] - times[WARM - 1]) / (len(times) - WARM)
+    return max(step, gathering) if on_gpu else step + gathering
 
 
 def _seconds_shown(network: nn.Module, images: Tensor, bfloat16: bool, on_gpu: bool) -> float:
@@ -231,7 +232,7 @@ def _seconds_shown(network: nn.Module, images: Tensor, bfloat16: bool, on_gpu: b
     return (time.perf_counter() - start) / len(images)
 
 
-def _without_end(batches: Iterable[Batch]) -> Iterable[Batch]:
+def _without_end(batches: Iterable[Batch]) -> Iterator[Batch]:
     while True:
         yield from batches
 

@@ -37,6 +37,8 @@ class Run:
     interrupted: bool
     """It was asked to stop; ``resume`` continues it."""
     monitored: Monitored = Monitored()
+    gave_up: bool = False
+    """It was stopped since nothing was learned."""
 
     @property
     def model(self) -> Path:
@@ -118,4 +120,4 @@ def fit(
         interrupted = True
     if trainer.is_global_zero:
         keeper.draw()  # the last epochs too
-    return Run(folder, tuple(keeper.rows), interrupted, monitored)
+    return Run(folder, tuple(keeper.rows), interrupted, monitored, bool(getattr(module, "gave_up", False)))

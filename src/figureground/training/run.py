@@ -36,6 +36,7 @@ from figureground.runs import (
 )
 from figureground.settings import flat
 from figureground.training.budget import Deadline, within_minutes
+from figureground.training.carrying import noticing_dead_workers
 from figureground.training.fit import Batches, Run, fit
 from figureground.training.history import Monitored, Row
 from figureground.training.initial_weights import (
@@ -96,6 +97,11 @@ def train(
     folder, config, otherwise = followed(folder), _settled(config), otherwise and _settled(otherwise)
     planned = config
     _refuse_taken(folder, overwrite)
+    start = config.initial_weights.network
+    if otherwise and start and bundle_path(start).resolve().parent == folder.resolve():
+        raise CannotWriteError(
+            f"{folder} is what the training starts from and would be replaced; choose another --name"
+        )
     if any(bundle_path(teacher).resolve().parent == folder.resolve() for teacher in config.teachers):
         raise CannotWriteError(f"{folder} is the teacher and would be replaced; choose another --name")
     _refuse_missing_parts(config)
@@ -104,8 +110,9 @@ def train(
         datasets = open_datasets(config, progress)
         deadline = None
         if config.minutes is not None:
-            config, deadline = within_minutes(config, datasets, started, uses_gpu(config), scored)
-        module, batches = _prepared(config, datasets, gives_up=otherwise is not None)
+            with noticing_dead_workers("Start again"):
+                config, deadline = within_minutes(config, datasets, started, uses_gpu(config), scored)
+        module, batches = _prepared(config, datasets, otherwise is not None)
         load_initial_weights(module.network, config)
         if config.initial_weights.network is None:
             start_head(module.network, figure_share(datasets[0]))
@@ -115,8 +122,9 @@ def train(
     while deadline and deadline.epochs and not run.interrupted:
         log.info("%d epochs instead of %d fit into the minutes at the pace so far", deadline.epochs, config.epochs)
         config = replace(config, epochs=deadline.epochs)
-        run = resume(folder, epochs=config.epochs, progress=progress, deadline=deadline)
-    if otherwise is None or run.interrupted or not run.silent or len(run.rows) == config.epochs:
+        gives_up = otherwise is not None
+        run = resume(folder, epochs=config.epochs, progress=progress, deadline=deadline, gives_up=gives_up)
+    if otherwise is None or not run.gave_up:
         return run
     before = flat(plain(planned))
     changed = [f"{path} {value}" for path, value in flat(plain(otherwise)).items() if value != before.get(path)]
@@ -124,7 +132,14 @@ def train(
     return train(otherwise, folder, overwrite=True, progress=progress, started=started, scored=scored)
 
 
-def resume(folder: Path, *, epochs: int | None = None, progress: bool = False, deadline: Deadline | None = None) -> Run:
+def resume(
+    folder: Path,
+    *,
+    epochs: int | None = None,
+    progress: bool = False,
+    deadline: Deadline | None = None,
+    gives_up: bool = False,
+) -> Run:
     """Continue a run with the same optimiser, schedule, order of images, random numbers and best score.
 
     Args:
@@ -133,6 +148,7 @@ def resume(folder: Path, *, epochs: int | None = None, progress: bool = False, d
             are then laid anew over all of them, and continued from the step that was reached.
         progress: show progress bars.
         deadline: see there.
+        gives_up: stop where nothing is learned by a third of the epochs.
 
     Raises:
         FiguregroundError: the folder holds no run that can be continued, or its settings or images are others now.
@@ -148,7 +164,7 @@ def resume(folder: Path, *, epochs: int | None = None, progress: bool = False, d
     _refuse_missing_parts(config)
     datasets = open_datasets(config, progress)
     refuse_other_data(folder, saved, datasets)
-    module, batches = _prepared(config, datasets)
+    module, batches = _prepared(config, datasets, gives_up)
     refuse_other_shapes(folder, saved, module)
     if config != given:
         _write_config(config, folder)

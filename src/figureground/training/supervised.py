@@ -44,7 +44,8 @@ class SegmentationModule(lightning.LightningModule):
         super().__init__()
         self.config = config
         self.steps = steps
-        self.gives_up = gives_up
+        self.gives_up, self.gave_up = gives_up, False
+        self._looked = False
         self.network = build(config.model).to(memory_format=torch.channels_last)
         if (config.freeze_epochs or config.encoder_rate != 1) and not hasattr(self.network, "encoder"):
             raise UsageError(f"model {config.model.name!r} has no encoder; leave out encoder_rate and freeze_epochs")
@@ -86,13 +87,15 @@ class SegmentationModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Warn, or stop, if nothing is learned when a third of the epochs is done."""
-        if self.current_epoch + 1 != math.ceil(self.config.epochs / 3):
+        done, epochs = self.current_epoch + 1, self.config.epochs
+        if self._looked or not math.ceil(epochs / 3) <= done <= math.ceil(epochs / 2):  # epochs may become others
             return
+        self._looked = True
         found = {name: float(self.figures[name].compute()) for name in ("valid_dice", "valid_figure")}  # type: ignore[operator]
         if not is_silent(found):
             return
-        if self.gives_up:
-            self.trainer.should_stop = True
+        if self.gives_up and done < epochs:
+            self.gave_up = self.trainer.should_stop = True
         elif self.trainer.is_global_zero:
             log.warning(
                 "the masks of all valid images are %s after %d of %d epochs: nothing is learned yet. Look at the masks "

@@ -39,6 +39,8 @@ from figureground.prediction import Segmenter
 from figureground.preprocessing import resized
 
 HEADLINE_THRESHOLD = 0.5
+LARGE = 2**23
+"""Pixels of a photo above which one is compared at a time."""
 T = TypeVar("T")
 
 
@@ -334,8 +336,10 @@ def over_split(
             numbers = range(start, min(start + batch_size, len(dataset)))
             samples = list(pool.map(dataset.__getitem__, numbers))
             maps = segmenter.logit_maps([sample.image for sample in samples])
-            yield from pool.map(each, samples, maps)
-            bar.update(len(samples))
+            large = any(sample.image.size > 3 * LARGE for sample in samples)  # of which several would take much memory
+            yield from map(each, samples, maps) if large else pool.map(each, samples, maps)
+            del samples, maps  # before the next are read
+            bar.update(len(numbers))
 
 
 def at_network_size(
