@@ -6,7 +6,7 @@ import io
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -72,6 +72,20 @@ def is_picture(path: Path) -> bool:
     if start.startswith(b"BM"):  # as texts do
         return start[6:10] == bytes(4)
     return start[4:12] in HEIF or any(_plugin(name, path, start)[1](start) is True for name in PLUGINS)
+
+
+def copies_among(pictures: Collection[Path]) -> set[Path]:
+    """Those known by their first bytes alone that are copies of one beside them which is known by its suffix, as
+    programs keep them: ``a.jpg~`` and ``a.jpg_original`` of ``a.jpg``. Its name begins theirs, or has their stem.
+    """
+    named = {str(path) for path in pictures if path.suffix.lower() in IMAGE_SUFFIXES}
+    stems = {os.path.splitext(name)[0] for name in named}
+    return {
+        path
+        for path in pictures
+        if (name := str(path)) not in named
+        and (os.path.splitext(name)[0] in stems or any(name[:end] in named for end in range(len(name))))
+    }
 
 
 def first_bytes(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 import errno
 import logging
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -122,8 +123,18 @@ def test_images_and_masks_without_a_suffix_are_used_and_others_said(tmp_path, ca
     with caplog.at_level(logging.WARNING):
         assert pair_by_stem(images, masks) == [("cat", images / "cat", masks / "cat")]
     assert [record.getMessage() for record in caplog.records] == [
-        f"left out of {images}, as no pictures: 1 files (notes.txt)"
+        f"left out of {images}, as no pictures or copies of others: 1 files (notes.txt)"
     ]
+
+
+def test_copies_that_programs_keep_are_left_out(tmp_path, caplog):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    add_pair(images, masks, "cat")
+    for name in ("cat.png~", "cat.png_original", "cat.bak", "cat.png.orig"):
+        shutil.copy(images / "cat.png", images / name)
+    with caplog.at_level(logging.WARNING):
+        assert pair_by_stem(images, masks) == [("cat", images / "cat.png", masks / "cat.png")]
+    assert "copies of others: 4 files (cat.bak, cat.png.orig, cat.png_original" in caplog.text
 
 
 def test_masks_without_an_image_are_a_warning(tmp_path, caplog):

@@ -123,6 +123,16 @@ def test_what_is_a_picture_or_a_film_is_seen_by_its_first_bytes(tmp_path):
     assert sorted(path.name for path in left_out) == ["bmw.txt", "book.m4b", "empty", "raw.dng"]
 
 
+def test_copies_in_folders_are_left_out_and_change_no_name(tmp_path):
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.jpg")
+    for name in ("a.jpg~", "a.jpg_original", "b.dat"):
+        shutil.copy(tmp_path / "a.jpg", tmp_path / name)
+    jobs = find_jobs([tmp_path])
+    assert names(jobs) == ["a", "b"]
+    assert [path.name for path in find_left_out([tmp_path], None, jobs)] == ["a.jpg_original", "a.jpg~"]
+    assert len(find_jobs([tmp_path, tmp_path / "a.jpg~"])) == 3  # it was named
+
+
 def test_files_with_a_pictures_name_are_not_opened(photos, monkeypatch):
     monkeypatch.setattr(Path, "open", lambda path, *_: pytest.fail(f"{path} was opened") if path.suffix else None)
     (photos / "notes.txt").unlink()

@@ -15,7 +15,7 @@ from figureground.data.dataset import SPLITS, Entry, FileSource, Split, list_bri
 from figureground.data.masks import MaskReader, MaskSettings
 from figureground.errors import BadDataError, UsageError
 from figureground.files import files_below, is_hidden
-from figureground.image_files import is_picture
+from figureground.image_files import copies_among, is_picture
 
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -116,7 +116,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     used = {path for files in found.values() for path in files}
     others = [path.name for path in files_below(folder) if path not in used and not is_hidden(path, folder)]
     if others:
-        log.warning("left out of %s, as no pictures: %d files (%s)", folder, len(others), list_briefly(others))
+        shown = list_briefly(others)
+        log.warning("left out of %s, as no pictures or copies of others: %d files (%s)", folder, len(others), shown)
     for first, *more in found.values():
         if more:
             raise BadDataError(f"{first} and {more[0]} have the same name; rename or remove one of them")
@@ -124,9 +125,13 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files below a folder by their relative path without the suffix; hidden ones do not count."""
-    found: dict[str, list[Path]] = {}
-    for path in files_below(folder):
-        if not is_hidden(path, folder) and is_picture(path) and path.is_file():
+    """Image files below a folder by their relative path without the suffix; hidden ones do not count, nor
+    ``copies_among`` them.
+    """
+    files = [path for path in files_below(folder) if not is_hidden(path, folder)]
+    pictures = [path for path in files if is_picture(path) and path.is_file()]
+    copies, found = copies_among(pictures), dict[str, list[Path]]()
+    for path in pictures:
+        if path not in copies:
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from figureground.errors import CannotWriteError, UnreadableImageError
 from figureground.files import files_below, is_hidden, resolved
-from figureground.image_files import IMAGE_SUFFIXES, is_picture
+from figureground.image_files import IMAGE_SUFFIXES, copies_among, is_picture
 from figureground.prediction.films.reading import is_film
 
 
@@ -26,7 +26,8 @@ class Job:
 
 
 def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: bool = True) -> list[Job]:
-    """The photos in files and folders, which are searched through for what ``is_picture``. Hidden ones do not count.
+    """The photos in files and folders, which are searched through for what ``is_picture``. Hidden ones do not count,
+    nor ``copies_among`` those in folders.
 
     Sub-folders are kept. Photos of different folders that would have the same name get their folder's name before it.
 
@@ -42,6 +43,8 @@ def find_jobs(inputs: Sequence[Path], output: Path | None = None, *, required: b
     if required and all(_is_missing(path) for path in inputs):
         raise UnreadableImageError(f"{', '.join(map(str, inputs))}: no such file or folder; expected photos")
     found = _found(inputs, output, is_picture)
+    for copy in copies_among(found).difference(inputs):
+        del found[copy]
     jobs = _named(found)
     _refuse_results_among_photos(jobs, inputs, output)
     if required and not found:
