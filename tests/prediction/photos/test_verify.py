@@ -126,6 +126,15 @@ def test_a_damaged_proof_is_named(narrow_bundle, tmp_path):
         open_member(tmp_path / "a.safetensors")
 
 
+@pytest.mark.parametrize("name", ["model.bin", "M.SAFETENSORS"])
+def test_a_file_of_another_suffix(proven, tmp_path, in_process, name):
+    shutil.copy(proven, tmp_path / name)
+    with pytest.raises(BadBundleError, match=r"is no bundle; expected a file that ends in: \.safetensors, \.onnx"):
+        verify(tmp_path / name)
+    status, out, _ = in_process("verify", tmp_path / name)
+    assert (status, "is no bundle" in out) == (1, True)
+
+
 def test_the_command(proven, tmp_path, in_process):
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(pretrained_bundle("pets").read_bytes()[:1000])

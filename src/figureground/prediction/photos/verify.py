@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo, read_info, read_proof, require_intact
 from figureground.errors import FiguregroundError
-from figureground.prediction.photos.engines import ENGINES, FIGURE, Engine, open_engine
+from figureground.prediction.photos.engines import FIGURE, Engine, engines_of, open_engine
 from figureground.runs import bundle_path
 
 Finding = Literal["right", "wrong", "none"]
@@ -69,6 +69,7 @@ def verify(source: str | Path) -> Verification:
         FiguregroundError: there is no such model, or it is damaged so that it cannot be read.
     """
     path = bundle_path(source)
+    names = engines_of(path)
     info, proof = read_info(path), read_proof(path)
     if proof is None:
         return Verification(str(path), "none", "the file carries no sum and no test vectors, as of earlier versions")
@@ -76,7 +77,7 @@ def verify(source: str | Path) -> Verification:
         require_intact(path)
     except FiguregroundError as error:
         return Verification(str(path), "wrong", str(error))
-    engines = tuple(_run(path, info, proof.logits, engine) for engine in ENGINES[path.suffix])
+    engines = tuple(_run(path, info, proof.logits, engine) for engine in names)
     return Verification(str(path), "right", f"SHA-256 {proof.sha256}", engines)
 
 

@@ -60,6 +60,17 @@ FEW_PHOTOS = 10
 and gains 4 ms (ResNet34-U-Net) to 50 ms (U-Net) with each photo in int8."""
 
 
+def engines_of(bundle: Path) -> dict[str, Callable[[Path, BundleInfo, bool], Engine]]:
+    """Those that run such a file, the fastest first.
+
+    Raises:
+        BadBundleError: its suffix is not a bundle's.
+    """
+    if bundle.suffix not in ENGINES:
+        raise BadBundleError(f"{bundle} is no bundle; expected a file that ends in: {', '.join(ENGINES)}")
+    return ENGINES[bundle.suffix]
+
+
 def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos: int | None = None) -> Engine:
     """What runs a bundle.
 
@@ -74,9 +85,7 @@ def open_engine(bundle: Path, info: BundleInfo, name: str | None = None, photos:
         FiguregroundError: an engine that is not installed or does not run this kind of file, or a file that is damaged
             or was changed since it was written.
     """
-    known = ENGINES.get(bundle.suffix)
-    if known is None:
-        raise BadBundleError(f"{bundle} is no bundle; expected a file that ends in: {', '.join(ENGINES)}")
+    known = engines_of(bundle)
     if name is not None and name not in known:
         other = "export the model first: figureground export" if bundle.suffix == ".safetensors" else "leave it out"
         raise UsageError(f"{bundle.name} runs with {' or '.join(known)}, not with {name!r}; {other}")
