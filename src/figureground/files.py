@@ -110,6 +110,11 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def temporary_name(path: Path) -> tuple[str, str]:
+    """How the names of files that ``replacing`` writes to begin and end; of a process that was killed they remain."""
+    return f".{path.stem[:LONGEST_STEM]}-", path.suffix
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; renamed over it when all went well, removed otherwise.
@@ -121,7 +126,8 @@ def replacing(path: Path) -> Iterator[Path]:
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:LONGEST_STEM]}-", suffix=path.suffix)
+        prefix, suffix = temporary_name(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
         os.close(handle)
         partial = Path(name)
         yield partial

@@ -9,6 +9,7 @@ from typing import Any
 
 from figureground.config import TrainConfig, parse, read_settings
 from figureground.errors import BadBundleError, BadSettingsError, CannotWriteError, FiguregroundError
+from figureground.files import temporary_name
 from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 BUNDLE_IN_RUN = "model.safetensors"
@@ -31,14 +32,17 @@ def scores_file(split: str) -> str:
     return f"{split}.json"
 
 
-WRITTEN = (
+_FILES = (
     CONFIG, BUNDLE_IN_RUN, CHECKPOINT, HISTORY_TABLE, HISTORY_PICTURE, PER_IMAGE, REPORT,
     *(scores_file(split) for split in ("train", "valid", "test")),
-    f"{Path(REPORT).stem}/*.png",
     "model.onnx", "model-float16.onnx", "model-int8.onnx",  # exports
-    "events.out.tfevents.*", "hparams.yaml",  # of TensorBoard
-    *(f".{Path(name).stem}-*{Path(name).suffix}" for name in (CONFIG, BUNDLE_IN_RUN, CHECKPOINT, HISTORY_TABLE)),
 )  # fmt: skip
+WRITTEN = (
+    *_FILES,
+    f"{Path(REPORT).stem}/*.png",
+    *("events.out.tfevents.*", "hparams.yaml"),  # of TensorBoard
+    *("*".join(temporary_name(Path(name))) for name in _FILES),
+)
 """What is written into a run's folder, as patterns; the last are of processes that were killed."""
 
 
@@ -111,7 +115,8 @@ def remove_run(folder: Path) -> None:
     for path in written:
         path.unlink()
     for above in {path.parent for path in written} - {folder}:
-        above.rmdir()
+        with suppress(OSError):  # somebody has put a file there meanwhile
+            above.rmdir()
 
 
 def _written(folder: Path) -> list[Path]:

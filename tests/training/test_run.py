@@ -16,10 +16,11 @@ from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, InitialWeights, ModelConfig
 from figureground.data import open_dataset
 from figureground.errors import FiguregroundError
+from figureground.files import replacing
 from figureground.evaluation import evaluate, score_run
 from figureground.prediction import load
 from figureground.preprocessing import Preprocessing
-from figureground.runs import free_folder, read_config
+from figureground.runs import free_folder, read_config, refuse_foreign, remove_run
 from figureground.training import Run, resume, train
 from figureground.training import run as run_file
 
@@ -248,6 +249,21 @@ def test_only_what_a_run_has_written_is_replaced(tmp_path, tiny, files, message)
     with pytest.raises(FiguregroundError, match=message):
         train(tiny, folder, overwrite=True)
     assert {name: (folder / name).read_text() for name in files} == files
+
+
+def test_what_a_killed_process_left_in_a_run_is_the_runs(tmp_path):
+    names = "config.yaml last.ckpt metrics.csv test.json report.html per_image.csv model-int8.onnx report/a.png"
+    (tmp_path / "report").mkdir()
+    (tmp_path / "config.yaml").write_text("data: {cache: auto}")
+    for name in names.split():
+        with replacing(tmp_path / name) as partial:
+            shutil.copy(partial, f"{partial.with_suffix('')}x{partial.suffix}")
+            partial.write_text("data: {cache: auto}")
+    assert len(list(tmp_path.rglob(".*"))) == 8
+    refuse_foreign(tmp_path)
+    (tmp_path / "report" / "notes").mkdir()
+    remove_run(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["report", "notes"]
 
 
 @pytest.mark.parametrize(
