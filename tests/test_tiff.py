@@ -128,15 +128,19 @@ def test_jpeg_within_tiff_is_what_the_second_library_decodes(photometric, subsam
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_colours_and_of_inverted_16_bits(orientation):
+def test_orientation_of_colours_and_of_16_bits(orientation):
     tag = [(274, 3, 1, orientation, True)]
     picture = Image.fromarray(RGB)
     picture.getexif()[274] = orientation
     upright = np.asarray(ImageOps.exif_transpose(picture))
     assert_read(written(RGB, "rgb", extratags=tag), upright, tolerance=0)
     inverted = 65535 - RGB[..., 0].astype(np.uint16) * 257
-    content = written(inverted, "miniswhite", extratags=tag)
-    assert_read(content, np.repeat(upright[..., :1], 3, 2), tolerance=0)
+    for content in (
+        written(inverted, "miniswhite", extratags=tag),
+        written(65535 - inverted, "minisblack", extratags=tag),
+    ):
+        assert_read(content, np.repeat(upright[..., :1], 3, 2), tolerance=0)
+        assert (read_levels(content) == upright[..., 0].astype(np.uint16) * 257).all()
 
 
 def test_levels_of_a_mask_with_white_as_zero(tmp_path):
@@ -144,6 +148,13 @@ def test_levels_of_a_mask_with_white_as_zero(tmp_path):
     path = tmp_path / "mask.tif"
     path.write_bytes(written(65535 - mask, "miniswhite"))
     assert (read_levels(path) == mask).all()
+
+
+def test_levels_of_a_mask_of_12_bits_are_those_stored(tmp_path):
+    labels = (COLUMNS % 3).astype(np.uint16)
+    path = tmp_path / "mask.tif"
+    path.write_bytes(written(labels, "minisblack", bitspersample=12))
+    assert (read_levels(path) == labels).all()
 
 
 @pytest.mark.parametrize(

@@ -170,18 +170,14 @@ def _decoding(
 
 
 def _from_black_to_white(picture: Image.Image) -> Image.Image:
-    """A decoded picture, with levels from black, 0, to white, 65535, where Pillow leaves those of a TIFF file as they
-    are stored: of 12 bits, or of 16 from white to black.
+    """A decoded picture, with levels from black, 0, to white, where Pillow leaves those of a TIFF file of 16 bits from
+    white to black.
     """
     if picture.format != "TIFF" or picture.mode != "I;16":
         return picture
-    tags: Any = picture.getexif()
-    levels = np.asarray(picture)
-    if tags.get(ExifTags.Base.BitsPerSample) == 12:
-        levels = np.round(levels * (65535 / 4095)).astype(np.uint16)
-    if tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
-        levels = 65535 - levels
-    return Image.fromarray(levels)  # upright: Pillow turns TIFF files when it loads them
+    if picture.getexif().get(ExifTags.Base.PhotometricInterpretation) != WHITE_IS_ZERO:
+        return picture
+    return Image.fromarray(65535 - np.asarray(picture))  # upright: Pillow turns TIFF files when it loads them
 
 
 def pixel_count(source: str | Path, limits: ReadLimits = DEFAULT_LIMITS) -> int:
@@ -247,8 +243,10 @@ def _upright_rgb(picture: Image.Image, name: str) -> NDArray[np.uint8]:
     width, height = picture.size
     image = np.empty((width, height, 3) if orientation in LYING else (height, width, 3), np.uint8)
     stored = _as_stored(image, orientation)
+    of_12_bits = picture.format == "TIFF" and picture.getexif().get(ExifTags.Base.BitsPerSample) == 12
+    white = 4095 if of_12_bits else 65535
     for rows in strips(height, width):
-        stored[rows] = np.asarray(_as_rgb(picture.crop((0, rows.start, width, rows.stop)), name))
+        stored[rows] = np.asarray(_as_rgb(picture.crop((0, rows.start, width, rows.stop)), name, white))
     return image
 
 
@@ -265,8 +263,8 @@ def _as_stored(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return flipped.swapaxes(0, 1) if orientation in LYING else flipped
 
 
-def _as_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """Any of Pillow's modes as RGB; 16 bits are scaled to 8, not cut off."""
+def _as_rgb(picture: Image.Image, name: str, white: int) -> Image.Image:
+    """Any of Pillow's modes as RGB; 16 bits, or 12, of which the highest is ``white``, are scaled to 8, not cut off."""
     if picture.mode == "RGB":
         return picture
     if picture.mode.startswith("I"):
@@ -275,7 +273,7 @@ def _as_rgb(picture: Image.Image, name: str) -> Image.Image:
             raise UnreadableImageError(
                 f"{name} has values from {levels.min()} to {levels.max()}; expected 8 or 16 bits. Convert it first"
             )
-        picture = Image.fromarray(np.round(levels / 257).astype(np.uint8))
+        picture = Image.fromarray(np.round(levels / (white / 255)).astype(np.uint8))
     if picture.mode == "F":
         raise UnreadableImageError(f"{name} holds floating-point values; expected 8 or 16 bits. Convert it first")
     return picture.convert("RGBA").convert("RGB") if picture.mode in ("P", "PA") else picture.convert("RGB")
