@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,6 +84,8 @@ class Proof:
     """Of the weights (``.safetensors``), or of all but the metadata (``.onnx``)."""
     logits: tuple[float, ...] = ()
     """What the network gave for two inputs that are made by a rule (``prediction.photos.verify``)."""
+    info: str = ""
+    """SHA-256 of the text of ``BundleInfo``; files of earlier versions have none."""
 
 
 def write_bundle(
@@ -107,8 +109,9 @@ def write_bundle(
 
 
 def as_metadata(info: BundleInfo, proof: Proof) -> dict[str, str]:
-    """What a file's metadata say of both, by key."""
-    return {METADATA_KEY: json.dumps(plain(info)), PROOF_KEY: json.dumps(plain(proof))}
+    """What a file's metadata say of both, by key; the proof is made one of ``info`` too."""
+    text = json.dumps(plain(info))
+    return {METADATA_KEY: text, PROOF_KEY: json.dumps(plain(replace(proof, info=_sum_of_text(text))))}
 
 
 def replace_info(path: Path, info: BundleInfo, logits: Sequence[float] | None = None) -> None:
@@ -124,14 +127,18 @@ def read_info(path: Path) -> BundleInfo:
     """The metadata of a bundle; the weights are not read.
 
     Raises:
-        BadBundleError: not a bundle, a damaged one, or one of a later format.
+        BadBundleError: not a bundle, a damaged one, one of a later format, or its metadata are not those of their sum.
     """
     metadata = _metadata(path)
     if METADATA_KEY not in metadata:
         raise BadBundleError(
             f"{path} is not a figureground bundle (no metadata); make one with: figureground export RUN"
         )
-    return parse_info(metadata[METADATA_KEY], str(path))
+    info = parse_info(metadata[METADATA_KEY], str(path))
+    proof = _proof_in(metadata, path)
+    if proof and proof.info not in ("", _sum_of_text(metadata[METADATA_KEY])):
+        raise _changed(path, "metadata")
+    return info
 
 
 def read_proof(path: Path) -> Proof | None:
@@ -140,8 +147,11 @@ def read_proof(path: Path) -> Proof | None:
     Raises:
         BadBundleError: it, or the file, is damaged.
     """
-    text = _metadata(path).get(PROOF_KEY)
-    return None if text is None else _parsed(Proof, text, str(path))
+    return _proof_in(_metadata(path), path)
+
+
+def _proof_in(metadata: Mapping[str, str], path: Path) -> Proof | None:
+    return _parsed(Proof, metadata[PROOF_KEY], str(path)) if PROOF_KEY in metadata else None
 
 
 def known_logits(path: Path) -> tuple[float, ...]:
@@ -166,10 +176,18 @@ def require_intact(path: Path) -> None:
 def _require_sum(path: Path, found: Callable[[], str]) -> None:
     proof = read_proof(path)
     if proof is not None and proof.sha256 != found():
-        raise BadBundleError(
-            f"{path} was changed or damaged since it was written: its weights are not those of its sum. Copy it again, "
-            "or make it anew"
-        )
+        raise _changed(path, "weights")
+
+
+def _changed(path: Path, what: str) -> BadBundleError:
+    return BadBundleError(
+        f"{path} was changed or damaged since it was written: its {what} are not those of its sum. Copy it again, "
+        "or make it anew"
+    )
+
+
+def _sum_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sum_of(tensors: Mapping[str, NDArray[Any]]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from figureground.bundle import Proof, read_info, read_proof, read_tensors, replace_info, write_bundle
+from figureground.bundle import read_info, read_proof, read_tensors, replace_info, write_bundle
 from figureground.errors import BadBundleError
 from figureground.export.onnx import store_in_float16, write_info
 from figureground.onnx_metadata import sum_of_onnx
@@ -65,6 +65,29 @@ def test_any_changed_byte_of_the_weights_is_noticed(request, tmp_path, kind):
         assert "was changed or damaged since it was written" in found.said
 
 
+@pytest.mark.parametrize("kind", ["proven", "narrow_onnx"])
+def test_a_changed_digit_of_the_metadata_is_noticed(request, tmp_path, kind):
+    path = request.getfixturevalue(kind)
+    other = tmp_path / f"other{path.suffix}"
+    content = path.read_bytes()
+    quote = b'\\"' if kind == "proven" else b'"'  # the header of safetensors is JSON itself
+    digit = content.index(b"threshold" + quote + b": 0.") + len(b"threshold" + quote + b": 0.")
+    other.write_bytes(content[:digit] + bytes([content[digit] ^ 1]) + content[digit + 1 :])
+    with pytest.raises(BadBundleError, match="its metadata are not those of its sum"):
+        open_member(other)
+    found = verify(other)
+    assert (found.sum, found.well) == ("wrong", False)
+
+
+def test_files_without_a_sum_of_their_metadata_are_read(proven, monkeypatch):
+    info = read_info(proven)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("figureground.bundle._sum_of_text", lambda text: "")
+        replace_info(proven, info)
+    assert read_proof(proven).info == ""
+    assert verify(proven).well
+
+
 def test_logits_that_are_not_those_written(proven):
     info, logits = read_info(proven), np.array(read_proof(proven).logits)
     allowed = 0.01 * np.abs(logits).max()
@@ -84,10 +107,11 @@ def test_other_metadata_keep_the_proof(proven, narrow_onnx, tmp_path):
     before = read_proof(proven)
     assert len(before.logits) == 32
     replace_info(proven, replace(read_info(proven), licence="MIT"))
-    assert read_proof(proven) == before
+    assert read_proof(proven) == replace(before, info=read_proof(proven).info)
+    assert read_proof(proven).info != before.info
     exported = shutil.copy(narrow_onnx, tmp_path / "a.onnx")
     write_info(exported, replace(read_info(exported), licence="MIT"))
-    assert read_proof(exported) == read_proof(narrow_onnx)
+    assert read_proof(exported).sha256 == read_proof(narrow_onnx).sha256
     assert len(read_proof(exported).logits) == 32
     store_in_float16(exported)
     with pytest.raises(BadBundleError, match="was changed or damaged"):
@@ -99,12 +123,12 @@ def test_other_metadata_keep_the_proof(proven, narrow_onnx, tmp_path):
 
 def test_other_weights_have_another_sum(proven):
     tensors = read_tensors(proven)
-    before = read_proof(proven).sha256
+    before = read_proof(proven)
     write_bundle(proven, tensors, read_info(proven))
-    assert read_proof(proven) == Proof(before)  # whose vectors were not said
+    assert read_proof(proven) == replace(before, logits=())  # whose vectors were not said
     assert results(verify(proven)) == {"torch": "none"}
     write_bundle(proven, {**tensors, "head.bias": tensors["head.bias"] + 1}, read_info(proven))
-    assert read_proof(proven).sha256 != before
+    assert read_proof(proven).sha256 != before.sha256
 
 
 def test_files_without_a_sum_are_read(bright_onnx):

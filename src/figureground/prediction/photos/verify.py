@@ -70,10 +70,12 @@ def verify(source: str | Path) -> Verification:
     """
     path = bundle_path(source)
     names = engines_of(path)
-    info, proof = read_info(path), read_proof(path)
+    proof = read_proof(path)
     if proof is None:
+        read_info(path)  # or is it no bundle at all?
         return Verification(str(path), "none", "the file carries no sum and no test vectors, as of earlier versions")
     try:
+        info = read_info(path)
         require_intact(path)
     except FiguregroundError as error:
         return Verification(str(path), "wrong", str(error))
