@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,6 +255,22 @@ def test_clear_cache_tells_what_there_was(files, folder):
     assert clear_cache(folder) == (2, there)
     assert entries(folder) == []
     assert clear_cache(folder) == (0, 0)
+
+
+def test_clear_cache_counts_what_is_gone(files, folder, monkeypatch):
+    kept = folder / cached(opened(files, "first"), SMALL, folder).fingerprint()
+    cached(opened(files, "second"), SMALL, folder)
+    size = sum(path.stat().st_size for path in kept.iterdir())
+    unlink = Path.unlink
+
+    def refused(path, **settings):
+        if path.parent == kept:
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, **settings)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert clear_cache(folder) == (1, size)
+    assert entries(folder) == [kept.name]
 
 
 def test_a_pickle_holds_no_pixels(files, folder):

@@ -242,8 +242,8 @@ def _make_room(folder: Path, limit: int) -> None:
         if total <= limit:
             break
         log.info("the cache is full: removing %s", entry)
-        _remove(entry)
-        total -= sizes[entry]
+        if _remove(entry):
+            total -= sizes[entry]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -260,12 +260,13 @@ def _foreign(entry: Path) -> list[Path]:
     return sorted(path for path in entry.iterdir() if path.name not in (ENTRY, PIXELS))
 
 
-def _remove(entry: Path) -> None:
-    """An entry, and nothing that somebody else has put there."""
+def _remove(entry: Path) -> bool:
+    """An entry, and nothing that somebody else has put there; whether it is gone."""
     with suppress(OSError):
         for name in (ENTRY, PIXELS):
             (entry / name).unlink(missing_ok=True)
         entry.rmdir()
+    return not entry.exists()
 
 
 def _size(entry: Path) -> int:
@@ -273,7 +274,7 @@ def _size(entry: Path) -> int:
 
 
 def clear_cache(folder: Path = CACHE_FOLDER) -> tuple[int, int]:
-    """Remove all entries; returns how many there were and their bytes.
+    """Remove all entries; returns how many are gone and their bytes.
 
     Raises:
         CannotWriteError: in one of them is a file that is not its own; nothing is removed.
@@ -284,7 +285,6 @@ def clear_cache(folder: Path = CACHE_FOLDER) -> tuple[int, int]:
         entries = _ours(folder)
         if foreign := [path for entry in entries for path in _foreign(entry)]:
             raise CannotWriteError(f"{foreign[0]} is not of the cache, of which nothing was removed; move it away")
-        freed = sum(_size(entry) for entry in entries)
-        for entry in entries:
-            _remove(entry)
-    return len(entries), freed
+        sizes = {entry: _size(entry) for entry in entries}
+        gone = [entry for entry in entries if _remove(entry)]
+    return len(gone), sum(sizes[entry] for entry in gone)
