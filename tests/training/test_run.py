@@ -16,8 +16,8 @@ from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.config import DataConfig, InitialWeights, ModelConfig
 from figureground.data import open_dataset
 from figureground.errors import FiguregroundError
-from figureground.files import replacing
 from figureground.evaluation import evaluate, score_run
+from figureground.files import replacing
 from figureground.prediction import load
 from figureground.preprocessing import Preprocessing
 from figureground.runs import free_folder, read_config, refuse_foreign, remove_run
