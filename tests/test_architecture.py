@@ -30,7 +30,7 @@ ALLOWED = {
     "losses": set(),
     "models": {"errors", "config"},
     "bundle": {"config", "errors", "files", "onnx_metadata", "preprocessing"},
-    "runs": {"config", "errors", "pretrained"},
+    "runs": {"config", "errors", "files", "pretrained"},
     "data": {"config", "preprocessing", "metrics", "pages", "settings"} | LEAVES,
     "pretrained": set(),
     "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained"} | LEAVES,

@@ -278,14 +278,14 @@ def test_the_demonstration_replaces_nothing(in_process, tmp_path, monkeypatch):
 
 
 def test_demo(tmp_path, monkeypatch):
-    """On a machine that seems slow, so that ten minutes hold a dozen steps whatever else it does."""
+    """In two short epochs, whatever fits into its minutes."""
     from figureground.demo import cut_out_example, train_small
-    from figureground.training import budget
 
-    measured = budget.measure_pace
-    monkeypatch.setattr(budget, "measure_pace", lambda *given: replace(measured(*given), step=36.0, shown=2.0))
+    def short(config, *given):
+        return replace(config, minutes=None, epochs=2, epoch_images=48), None
+
+    monkeypatch.setattr("figureground.training.run.within_minutes", short)
     monkeypatch.setattr("figureground.demo.DRAWN", "synthetic:n=60,size=64")
-    monkeypatch.setattr("figureground.demo.MINUTES", 10)
     lines = []
     cut_out_example(tmp_path, lines.append)
     assert re.search(r"a cat, found in \d+\.\d s by the model in the box \(pets, ", lines[0])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import app, needs, options, refuse_existing, start_anew
+from figureground.cli.common import app, needs, options, start_anew
 from figureground.cli.films import predict_film, shown_in_films
 from figureground.cli.options import computes, option
 from figureground.config import PostProcessingConfig
@@ -98,7 +98,6 @@ def predict(
         raise UsageError(f"{output} names one film, but more was asked for; expected a folder as --output")
     if json_file and not jobs:
         raise UsageError(f"{json_file} is about photos, and only films were given; leave out --json")
-    start_anew(True, json_file)
     shelf = Shelf(output, kinds, behind) if jobs else None
     shown = shown_in_films(kinds, sources, alone=not jobs) if films else []
     well = [predict_film(load(), film, output, shown, behind, smoothing, overwrite) for film in films if shown]
@@ -159,7 +158,7 @@ def _check_places(sources: Sequence[str], output: Path, json_file: Path | None, 
         )
     if sources == [STDIN] and (json_file or output != DEFAULT_OUTPUT):
         raise UsageError(f"{STDIN} is one photo whose picture goes to stdout; leave out --output and --json")
-    refuse_existing(json_file, overwrite or _is_summary(json_file))  # a batch that goes on replaces its own
+    start_anew(overwrite or _is_summary(json_file), json_file)  # a batch that goes on replaces its own
 
 
 def _is_summary(path: Path | None) -> bool:

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from figureground.bundle import BundleInfo, DataSummary, read_info, write_bundle
-from figureground.config import TrainConfig, plain, to_yaml
+from figureground.config import TrainConfig, flat, plain, to_yaml
 from figureground.data import Dataset, Split, open_dataset
 from figureground.data.cache import CachedDataset
 from figureground.errors import BadBundleError, CannotWriteError, UsageError
@@ -34,7 +34,6 @@ from figureground.runs import (
     refuse_foreign,
     remove_run,
 )
-from figureground.settings import flat
 from figureground.training.budget import Deadline, within_minutes
 from figureground.training.carrying import noticing_dead_workers
 from figureground.training.fit import Batches, Run, fit
