@@ -15,7 +15,7 @@ from figureground.bundle import read_info
 from figureground.cli import main
 from figureground.config import OperatingPoint
 from figureground.export.onnx import write_info
-from figureground.prediction import origins
+from figureground.prediction import load, origins
 
 THERE = "0 of 1 photos done, 1 were there (--overwrite replaces them): out\n"
 
@@ -111,13 +111,14 @@ def test_a_photo_that_was_moved_or_touched_is_the_same(command, tmp_path, monkey
     digest_of, digested = origins.digest_of, []
     monkeypatch.setattr(origins, "digest_of", lambda path: (digested.append(str(path)), digest_of(path))[1])
     assert command("d")[:2] == (0, THERE)
-    assert digested == []  # it is as it was left
+    assert digested == ["model.onnx"]  # the photo is as it was left
+    digested.clear()
     (tmp_path / "d").rename("moved")
     assert command("moved")[:2] == (0, THERE)
     os.utime("moved/a.png")
     for _ in range(2):
         assert command("moved")[:2] == (0, THERE)
-    assert digested == ["moved/a.png"] * 2
+    assert [path for path in digested if path != "model.onnx"] == ["moved/a.png"] * 2
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,15 @@ def test_the_document_has_each_photo_as_it_is_now(command, tmp_path):
     assert round(annotation["area"] / 30 / 4) == 7
 
 
-@pytest.mark.parametrize("records", [None, b"\xff\x00[", b'\n{"file_name": "a.png"}\n[1]\n{"file_name": "a.p'])
+@pytest.mark.parametrize(
+    "records",
+    [
+        None,
+        b"\xff\x00[",
+        b'\n{"file_name": "RESULT"}\n[1]\n{"file_name": "a.p',
+        b'\n{"file_name": "RESULT", "source": "a", "source_stamp": [], "digest": "", "made": 1}',
+    ],
+)
 def test_results_without_a_record_are_left_alone_and_counted(command, tmp_path, records):
     """As those from before there were records, or whose records are lost."""
     save(tmp_path / "d/a.png", 3)
@@ -175,7 +184,8 @@ def test_results_without_a_record_are_left_alone_and_counted(command, tmp_path, 
     if records is None:
         (tmp_path / "out/.made-from.jsonl").unlink()
     else:
-        (tmp_path / "out/.made-from.jsonl").write_bytes(records)
+        result = f"a.png {origins.stamp_of(tmp_path / 'out/a.png')}".encode()
+        (tmp_path / "out/.made-from.jsonl").write_bytes(records.replace(b"RESULT", result))
     save(tmp_path / "d/a.png", 7)
     said = "1 were there (--overwrite replaces them; 1 without a record of what they were made from): out\n"
     status, out, err = command("d", "--json", "s.json")
@@ -194,6 +204,29 @@ def test_a_result_that_was_changed_by_hand_is_not_made_anew(command, tmp_path):
     save(tmp_path / "d/a.png", 7)
     assert "1 without a record" in command("d", "--tta")[1]
     assert tenths("out/a.png") == 10
+
+
+def test_nor_is_it_where_another_kind_is_missing_or_has_changed(command, tmp_path):
+    save(tmp_path / "d/a.png", 3)
+    edited = Image.new("L", (40, 30), 255)
+    command("d")
+    edited.save("out/a.png")
+    assert command("d", "--save", "mask,coco")[1].startswith("1 of 1 photos done in ")
+    (annotation,) = json.loads((tmp_path / "out/coco.json").read_text())["annotations"]
+    assert (tenths("out/a.png"), round(annotation["area"] / 30 / 4)) == (10, 3)
+    command("d", "--save", "mask,cutout")
+    edited.save("out/mask/a.png")
+    assert command("d", "--save", "mask,cutout", "--background", "white")[1].endswith(anew("background"))
+    with Image.open("out/cutout/a.png") as cutout:
+        assert (tenths("out/mask/a.png"), cutout.mode) == (10, "RGB")
+
+
+def test_masks_are_of_the_model_that_was_loaded_though_its_file_be_replaced(tmp_path, bright_onnx):
+    model = tmp_path / "model.onnx"
+    shutil.copy(bright_onnx, model)
+    digest, segmenter = origins.digest_of(model), load(model, engine="onnxruntime")
+    model.unlink()
+    assert segmenter.making["model"] == [digest]
 
 
 def test_films(command, tmp_path):

@@ -1,6 +1,7 @@
 import json
 import os
 
+from figureground.errors import CannotWriteError
 from figureground.prediction.origins import UNKNOWN, Origins, Source
 from figureground.prediction.records import Records
 
@@ -31,9 +32,36 @@ def test_of_two_processes_that_write_one_result_the_record_of_the_one_that_stays
     origins, source = Origins(tmp_path), Source(tmp_path / "a.jpg")
     for stamp, model in (([10, 2], "staying"), ([10, 1], "replaced")):
         origins.add("a.png", stamp, {"model": model}, source)
-    assert origins.found([("a.png", [10, 2], {"model": "staying"})], source) == (True, "")
-    assert origins.found([("a.png", [10, 2], {"model": "replaced"})], source) == (False, "made anew: model changed")
-    assert origins.found([("a.png", [10, 3], {"model": "staying"})], source) == (True, UNKNOWN)
+    assert origins.found([("a.png", [10, 2], {"model": "staying"})], source) == ([], "")
+    assert origins.found([("a.png", [10, 2], {"model": "replaced"})], source) == (["a.png"], "made anew: model changed")
+    assert origins.found([("a.png", [10, 3], {"model": "staying"})], source) == ([], UNKNOWN)
+
+
+def test_records_that_another_process_cuts_short_or_removes_are_forgotten(tmp_path):
+    path = tmp_path / "r.jsonl"
+    records = Records(path)
+    for name in "ab":
+        records.add({"file_name": name})
+    assert sorted(records.places()) == ["a", "b"]
+    path.write_bytes(path.read_bytes()[:-1])
+    assert (list(records.places()), records.latest("b")) == (["a"], {})
+    path.unlink()
+    assert records.latest("a") == {}
+    records.add({"file_name": "c"})
+    assert records.places() == {"c": 1}
+
+
+def test_a_moved_photo_is_known_again_where_nothing_can_be_recorded(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    origins = Origins(tmp_path)
+    origins.add("a.png", [10, 2], {}, Source(tmp_path / "a.jpg"))
+    (tmp_path / "a.jpg").rename(tmp_path / "b.jpg")
+
+    def read_only(*_):
+        raise CannotWriteError("a folder that may only be read")
+
+    monkeypatch.setattr(Records, "add", read_only)
+    assert origins.found([("a.png", [10, 2], {})], Source(tmp_path / "b.jpg")) == ([], "")
 
 
 def test_what_can_be_read_only_once_has_no_digest(tmp_path):

@@ -65,8 +65,8 @@ def predict_film(
         replaced, anew = overwrite, ""
         try:
             if target.exists() and not overwrite and resolved(target) != resolved(film.source):
-                there, message = origins.found([(name, stamp_of(target), made)], source)
-                if there:
+                changed, message = origins.found([(name, stamp_of(target), made)], source)
+                if not changed:
                     typer.echo(f"{target} was there (--overwrite replaces it{message and f'; {message}'})")
                     continue
                 replaced, anew = True, f", {message}"

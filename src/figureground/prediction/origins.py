@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ UNKNOWN = "there is no record of what it was made from"
 
 
 def stamp_of(path: Path) -> list[int] | None:
-    """Size and time of a file, which a copy keeps and a change does not; none: it is not there."""
+    """Size and time of a file: a change does not keep them, nor a copy that is not told to; none: it is not there."""
     status = _status(path)
     return status and [status.st_size, status.st_mtime_ns]
 
@@ -34,17 +34,19 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 class Source:
-    """A photo or film, by which it is known again: the same file as it was, or another one with the same bytes.
+    """A photo, film or model, by which it is known again: the same file as it was, or another with the same bytes.
 
     Args:
         path: of the file. It is looked at now, before it is read: what changes it meanwhile is noticed next time.
+            On Windows not, if the size is the same and the time was set to what it had been.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.name = str(resolved(path))
         status = _status(path)
-        self.stamp = status and [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # the last cannot be set
+        # the last, of any change, cannot be set; on Windows it is that of the creation
+        self.stamp = status and [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
     @cached_property
     def digest(self) -> str | None:
@@ -69,8 +71,8 @@ class Origins:
         self._records = Records(folder / ORIGINS)
         self._folder = folder
 
-    def found(self, results: Iterable[tuple[str, Any, Mapping[str, Any]]], source: Source) -> tuple[bool, str]:
-        """Whether results of a source are there and may stay, and what is to be said of that.
+    def found(self, results: Sequence[tuple[str, Any, Mapping[str, Any]]], source: Source) -> tuple[list[str], str]:
+        """Which results of a source are to be made, as they are missing or others now, and what is to be said of that.
 
         Args:
             results: of each its path in the folder, its stamp (none: it is not there), and what it would be made with,
@@ -80,31 +82,35 @@ class Origins:
         Raises:
             CannotWriteError: one was made from another file, or is of another kind: neither may replace the other.
         """
-        there = [(name, stamp, made) for name, stamp, made in results if stamp is not None]
-        differences = [self._differences(*result, source) for result in there]
-        changed = dict.fromkeys(key for keys in differences for key in keys or ())
+        differences = {
+            name: self._differences(name, stamp, made, source) for name, stamp, made in results if stamp is not None
+        }
+        making = [name for name, stamp, _ in results if stamp is None or differences[name]]
+        changed = dict.fromkeys(key for keys in differences.values() for key in keys or ())
         if changed:
-            return False, f"made anew: {' and '.join(changed)} changed"
-        return True, UNKNOWN if None in differences else ""
+            return making, f"made anew: {' and '.join(changed)} changed"
+        return making, UNKNOWN if None in differences.values() and not making else ""
 
     def _differences(self, name: str, stamp: Any, made: Mapping[str, Any], source: Source) -> list[str] | None:
         """What has changed since a result was made; none: that is not known."""
-        record = self._records.latest(_identity(name, stamp))
-        if not record:
-            return None
-        before = record["made"]
+        match self._records.latest(_identity(name, stamp)):
+            case {"source": place, "source_stamp": source_stamp, "digest": digest, "made": dict(before)}:
+                pass
+            case _:  # also what others have written there
+                return None
         changed = [key for key in {**before, **made} if before.get(key) != made.get(key)]
-        same = record["source"] == source.name
-        if not (same and source.stamp and record["source_stamp"] == source.stamp):
-            if source.digest and record["digest"] == source.digest:  # it was moved, or touched
+        same = place == source.name
+        if not (same and source.stamp and source_stamp == source.stamp):
+            if source.digest and digest == source.digest:  # it was moved, or touched
                 if not changed:
-                    self.add(name, stamp, made, source)
+                    with suppress(CannotWriteError):  # then it is read again next time
+                        self.add(name, stamp, made, source)
             elif not same:
-                self._refuse(name, f"was made from {record['source']}, not from {source.name}")
+                self._refuse(name, f"was made from {place}, not from {source.name}")
             else:
                 changed.insert(0, "source")
         if "kind" in changed:
-            self._refuse(name, f"is of kind {before['kind']}, not {made['kind']}")
+            self._refuse(name, f"is of kind {before.get('kind')}, not {made.get('kind')}")
         return changed
 
     def _refuse(self, name: str, why: str) -> None:
@@ -121,7 +127,7 @@ class Origins:
 
 
 def _identity(name: str, stamp: Any) -> str:
-    """Of a result: of two that processes write at once, the record of the one that stays counts."""
+    """Of a result as it is: what two processes write has a record each, unless both write before either looks."""
     return f"{name} {stamp}"
 
 

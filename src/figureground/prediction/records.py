@@ -40,7 +40,10 @@ class Records:
         with self._lock:
             if self._seen != (size := self.size):
                 self._seen = size
-                self._read_on()
+                if size < self._end:  # another process has cut it short, or removed it
+                    self._places, self._end = {}, 0
+                if size:
+                    self._read_on()
         return self._places
 
     def _read_on(self) -> None:

@@ -34,7 +34,7 @@ def prediction():
 
 
 def has(shelf, job):
-    return shelf.found(job, Source(job.source), dict)[0]
+    return shelf.found(job, Source(job.source), dict)[0] == []
 
 
 def opened(path):

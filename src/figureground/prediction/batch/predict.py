@@ -19,7 +19,7 @@ from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import pixel_count
 from figureground.prediction.ahead import Ahead, Budget, batched
 from figureground.prediction.batch.jobs import Job
-from figureground.prediction.batch.shelf import Shelf
+from figureground.prediction.batch.shelf import KINDS, Shelf
 from figureground.prediction.origins import Source
 from figureground.prediction.photos.reading import Photo, pixels_of, read_photo
 from figureground.prediction.photos.result import Prediction
@@ -136,6 +136,8 @@ class _Read:
     job: Job
     photo: Photo
     source: Source
+    kinds: Sequence[str]
+    """Of results that are to be written."""
     message: str
     seconds: float
 
@@ -154,13 +156,13 @@ def _read(
 ) -> _Read | Outcome:
     try:
         source = Source(job.source)
-        there, message = (False, "") if overwrite else shelf.found(job, source, making.result)
-        if there:
+        kinds, message = (KINDS, "") if overwrite else shelf.found(job, source, making.result)
+        if not kinds:
             return Outcome(job, "there", message, shelf.files(job))
         start = time.perf_counter()
         source.digest  # noqa: B018 (of the bytes that are decoded now)
         photo = read_photo(job.source, least, limits, whole=shelf.coloured)
-        return _Read(job, photo, source, message, time.perf_counter() - start)
+        return _Read(job, photo, source, kinds, message, time.perf_counter() - start)
     except FiguregroundError as error:
         return Outcome(job, "failed", str(error))
 
@@ -197,7 +199,7 @@ class _Work:
         start = time.perf_counter()
         prediction = self.segmenter.prediction(read.photo.image, logits, read.photo.size)
         try:
-            self.shelf.put(read.job, prediction, read.source, self.segmenter.making)
+            self.shelf.put(read.job, prediction, read.source, self.segmenter.making, read.kinds)
         except FiguregroundError as error:
             return Outcome(read.job, "failed", str(error))
         outcome = Outcome(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,8 @@ class Shelf:
             return f"{COCO}/{job.below.as_posix()}"
         return f"{f'{kind}/' if len(self._pictures) > 1 else ''}{job.name.as_posix()}{PICTURES[kind]}"
 
-    def found(self, job: Job, source: Source, making: Callable[[], Mapping[str, Any]]) -> tuple[bool, str]:
-        """Whether all of a photo's results are there and may stay, and what is to be said of that.
+    def found(self, job: Job, source: Source, making: Callable[[], Mapping[str, Any]]) -> tuple[list[str], str]:
+        """Of which kinds a photo's results are to be written, and what is to be said of that.
 
         Args:
             job: the photo.
@@ -106,17 +106,22 @@ class Shelf:
         if self._records is not None:
             stamps["coco"] = self._records.places().get(job.below.as_posix())
         if all(stamp is None for stamp in stamps.values()):
-            return False, ""
+            return list(stamps), ""
         made = making()
         results = [(self._name(job, kind), stamp, self._made(kind, made)) for kind, stamp in stamps.items()]
-        fit, message = self._origins.found(results, source)
-        return (False, "") if fit and None in stamps.values() else (fit, message)
+        names, message = self._origins.found(results, source)
+        return [kind for kind in stamps if self._name(job, kind) in names], message
 
     def _made(self, kind: str, making: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**making, **self._behind.get(kind, {})}
 
     def put(
-        self, job: Job, prediction: Prediction, source: Source | None = None, making: Mapping[str, Any] | None = None
+        self,
+        job: Job,
+        prediction: Prediction,
+        source: Source | None = None,
+        making: Mapping[str, Any] | None = None,
+        kinds: Collection[str] = KINDS,
     ) -> None:
         """Write a photo's results, if one cannot be written the others nevertheless.
 
@@ -125,18 +130,21 @@ class Shelf:
             prediction: of it.
             source: its file, as it was before it was read; none: it is not recorded what the results were made from.
             making: what else they were made with.
+            kinds: no others are written.
 
         Raises:
             FiguregroundError: what could not be written, and why.
         """
         failures = []
-        if self._records is not None:
+        if self._records is not None and "coco" in kinds:
             try:
                 record = annotation_record(job.below.as_posix(), prediction.mask, prediction.expected_dice)
                 self._note(job, "coco", self._records.add(record), source, making)
             except FiguregroundError as error:
                 failures.append(str(error))
         for kind, path in zip(self._pictures, self.files(job), strict=True):
+            if kind not in kinds:
+                continue
             profile = read_profile(job.source) if kind in COLOURED else None
             try:
                 prediction.write(kind, path, self._background, profile)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figureground.bundle import BundleInfo, read_info
+from figureground.prediction.origins import Source
 from figureground.prediction.photos.engines import FIGURE, Engine, open_engine
 from figureground.preprocessing import Preprocessing
 from figureground.runs import bundle_path
@@ -24,8 +25,8 @@ class Member:
     engine: Engine
     name: str
     """Where it came from, for messages and reports."""
-    path: Path | None = None
-    """Its bundle, if it has one."""
+    digest: str | None = None
+    """Of its file as it was before it was read, if it has one."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -47,5 +48,6 @@ def open_member(source: str | Path, engine: str | None = None, photos: int | Non
         FiguregroundError: there is none, it is another kind of file, or the engine is not installed.
     """
     path = bundle_path(source)
+    digest = Source(path).digest  # a training may replace the file at any time
     info = read_info(path)
-    return Member(info, open_engine(path, info, engine, photos), str(source), path)
+    return Member(info, open_engine(path, info, engine, photos), str(source), digest)

@@ -14,10 +14,10 @@ from PIL import Image
 from figureground.bundle import BundleInfo
 from figureground.config import ModelConfig, PostProcessingConfig, plain
 from figureground.errors import UnreadableImageError, UsageError
-from figureground.files import digest_of
 from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import ImageSource
 from figureground.prediction.ahead import Budget, batched
+from figureground.prediction.origins import Source
 from figureground.prediction.photos.member import Member, open_member
 from figureground.prediction.photos.reading import pixels_of, read_photo
 from figureground.prediction.photos.result import Prediction
@@ -99,13 +99,9 @@ class Segmenter:
 
     @cached_property
     def making(self) -> dict[str, Any]:
-        """What masks depend on besides the photo, ready for JSON. Not the engine, by whose rounding few pixels change.
-
-        Raises:
-            OSError: a model's file cannot be read any more.
-        """
+        """What masks depend on besides the photo, ready for JSON; not the engine, whose rounding changes few pixels."""
         return {
-            "model": [digest_of(member.path) if member.path else member.name for member in self.members],
+            "model": [member.digest or member.name for member in self.members],
             "views": plain(self.views),
             "threshold": self.threshold,
             "clean-up": plain(self.post_processing),
@@ -195,6 +191,6 @@ def load_state_dict(path: str | Path, model: str) -> Segmenter:
     from figureground.models.weights import read_state_dict
     from figureground.prediction.photos.engines.torch_engine import TorchEngine
 
-    settings = ModelConfig(model)
+    settings, digest = ModelConfig(model), Source(Path(path)).digest
     engine = TorchEngine.of_weights(read_state_dict(Path(path)), settings, str(path))
-    return Segmenter(Member(BundleInfo(settings), engine, str(path), Path(path)))
+    return Segmenter(Member(BundleInfo(settings), engine, str(path), digest))
