@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figureground.prediction.pictures.cutout import cutout
+from figureground.prediction.pictures.cutout import cutout_bands
 from figureground.prediction.pictures.matting import Grid, foreground_of, local_colours
 
 FIGURE, BACKGROUND = (210, 140, 60), (40, 90, 160)
@@ -10,7 +10,8 @@ FIGURE, BACKGROUND = (210, 140, 60), (40, 90, 160)
 
 def refine_alpha(image, probability, threshold=0.5):
     """(H, W), 0 to 1."""
-    return cutout(image, probability, threshold)[..., 3] / np.float32(255)
+    rgba = np.concatenate([rows for _, rows in cutout_bands(image, probability, threshold)])
+    return rgba[..., 3] / np.float32(255)
 
 
 def estimate_foreground(image, alpha):
