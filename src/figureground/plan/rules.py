@@ -102,7 +102,7 @@ def crops(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
     )
 
 
-def views(found: Fingerprint, machine: Machine, settled: Settled) -> float:
+def times_seen(found: Fingerprint, machine: Machine, settled: Settled) -> float:
     """How often a training shows each whole photo, about; before anything is measured."""
     if settled.get("epochs"):
         return float(settled["epochs"])
@@ -116,7 +116,7 @@ def views(found: Fingerprint, machine: Machine, settled: Settled) -> float:
 def changes(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
     """What may be done to an image without changing what it is; little where each is seen a few times."""
     side = "mirrored and, as nothing says where up is, turned" if not found.upright else "mirrored"
-    seen = views(found, machine, settled)
+    seen = times_seen(found, machine, settled)
     few = settled.get("preprocessing.resize") != "crops" and seen < FEW_VIEWS
     kind, why = ("report", f" (light), as each image is seen about {max(seen, 1):.0f} times") if few else ("strong", "")
     return Choice(
@@ -152,12 +152,6 @@ def optimisation(found: Fingerprint, machine: Machine, settled: Settled) -> Choi
     )
 
 
-def next_choice(settled: Settled) -> dict[str, Any]:
-    """Where nothing is learned: smaller steps, and where there are windows, figure in each of them."""
-    choice = {"learning_rate": settled["learning_rate"] / 5}
-    return choice | ({"figure_crops": 1.0} if settled.get("preprocessing.resize") == "crops" else {})
-
-
 def sizes(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
     """Small photos first: most is learned from them, in a fraction of the time."""
     size = min(settled.get("preprocessing.size", (WINDOW, WINDOW)))
@@ -169,3 +163,9 @@ def sizes(found: Fingerprint, machine: Machine, settled: Settled) -> Choice:
 
 
 RULES: tuple[Rule, ...] = (network, view, crops, changes, objective, optimisation, sizes)
+
+
+def next_choice(settled: Settled) -> dict[str, Any]:
+    """Where nothing is learned: smaller steps, and where there are windows, figure in each of them."""
+    choice = {"learning_rate": settled["learning_rate"] / 5}
+    return choice | ({"figure_crops": 1.0} if settled.get("preprocessing.resize") == "crops" else {})

@@ -97,11 +97,11 @@ def train(
     planned = config
     _refuse_taken(folder, overwrite)
     start = config.initial_weights.network
-    if otherwise and start and bundle_path(start).resolve().parent == folder.resolve():
+    if otherwise and start and _lies_in(start, folder):
         raise CannotWriteError(
             f"{folder} is what the training starts from and would be replaced; choose another --name"
         )
-    if any(bundle_path(teacher).resolve().parent == folder.resolve() for teacher in config.teachers):
+    if any(_lies_in(teacher, folder) for teacher in config.teachers):
         raise CannotWriteError(f"{folder} is the teacher and would be replaced; choose another --name")
     _refuse_missing_parts(config)
     refuse_other_weights(config)
@@ -168,6 +168,11 @@ def resume(
     if config != given:
         _write_config(config, folder)
     return _fit(module, batches, folder, config, datasets, saved, deadline=deadline, progress=progress)
+
+
+def _lies_in(model: str, folder: Path) -> bool:
+    """Whether a model is that of a run's folder."""
+    return bundle_path(model).resolve().parent == folder.resolve()
 
 
 def _refuse_missing_parts(config: TrainConfig) -> None:

@@ -264,8 +264,9 @@ def _score(segmenter: Segmenter, sample: Sample, logits: NDArray[np.float32], ki
     outline = outline_of(mask, small.truth)
     scores = {"": score_image(mask, probability, small.truth, outline)}
     if "native_" in kinds:
-        own = _headline(segmenter, logits, sample.image)
-        scores["native_"] = scores[""] if same else score_image(*own, sample.truth)
+        scores["native_"] = (
+            scores[""] if same else score_image(*_headline(segmenter, logits, sample.image), sample.truth)
+        )
     if "fitted_" in kinds:
         known = outline if np.array_equal(prediction.mask, mask) else None
         scores["fitted_"] = score_image(prediction.mask, prediction.probability, small.truth, known)

@@ -13,10 +13,17 @@ from PIL import Image
 
 from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import FiguregroundError, UsageError
-from figureground.images import read_image, read_profile, strips, to_srgb, write_grey, write_image
+from figureground.images import read_image, strips, to_srgb, write_grey, write_image
 from figureground.prediction.photos.cleanup import post_process
 from figureground.prediction.photos.quality import estimate_dice, expected_dice, features
-from figureground.prediction.pictures.cutout import Background, backdrop, blended, cutout_bands, parse_background
+from figureground.prediction.pictures.cutout import (
+    Background,
+    backdrop,
+    blended,
+    cutout_bands,
+    parse_background,
+    read_background,
+)
 from figureground.prediction.pictures.matting import Rows
 from figureground.prediction.pictures.polygons import Polygon, find_polygons
 from figureground.preprocessing import Restored
@@ -101,7 +108,7 @@ class Prediction:
         if isinstance(background, str):
             background = parse_background(background)
         elif isinstance(background, Path):
-            background = to_srgb(read_image(background), read_profile(background))
+            background = read_background(background)
         elif isinstance(background, Image.Image):
             theirs = background.info.get("icc_profile") if background.mode == "RGB" else None
             background = to_srgb(read_image(background), theirs)

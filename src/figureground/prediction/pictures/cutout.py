@@ -98,10 +98,19 @@ def parse_background(text: str) -> Background:
         red, green, blue, *transparency = ImageColor.getrgb(text)
     except ValueError:
         if Path(text).exists():
-            return to_srgb(read_image(text), read_profile(text))
+            return read_background(text)
         raise UsageError(
             f"background {text!r} is neither a colour nor a file; expected a name such as white, #rrggbb or a picture"
         ) from None
     if transparency:
         raise UsageError(f"background {text!r} has transparency; expected an opaque colour such as #rrggbb")
     return red, green, blue
+
+
+def read_background(path: str | Path) -> NDArray[np.uint8]:
+    """A picture file as a background (H, W, 3), in sRGB.
+
+    Raises:
+        FiguregroundError: it cannot be read.
+    """
+    return to_srgb(read_image(path), read_profile(path))
