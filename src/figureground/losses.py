@@ -1,6 +1,6 @@
-"""Losses of logits (B, 1, H, W) against a figure (B, H, W), 0 to 1; pixels of weight 0 are left out.
+"""Losses of logits (B, 1, *spatial) against a figure (B, *spatial), 0 to 1; pixels of weight 0 are left out.
 
-The weight is (B, H, W) too, 0 to 1; none: all pixels count in full.
+The weight is (B, *spatial) too, 0 to 1; none: all pixels count in full.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def soft_dice(logits: Tensor, figure: Tensor, weight: Tensor | None = None) -> T
     probability = logits[:, 0].float().sigmoid()
     if weight is not None:
         probability, figure = probability * weight, figure * weight
-    overlap = (probability * figure).sum((1, 2))
-    total = probability.sum((1, 2)) + figure.sum((1, 2))
+    overlap = (probability * figure).flatten(1).sum(1)
+    total = probability.flatten(1).sum(1) + figure.flatten(1).sum(1)
     return (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+CONVOLUTIONS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+"""By dimensions."""
+NORMS: dict[str, dict[int, Any]] = {
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {2: partial(nn.InstanceNorm2d, affine=True), 3: partial(nn.InstanceNorm3d, affine=True)},
+}
+"""By name and dimensions."""
+
 
 class DoubleConvolution(nn.Sequential):
-    """Two times (3×3 convolution, batch norm, ReLU), as in the U-Net of Ronneberger et al. (2015) with padding.
+    """Two times (convolution, norm, ReLU), as in the U-Net of Ronneberger et al. (2015) with padding.
 
-    The convolutions keep their bias although batch norm makes it redundant: the published parameter counts
-    (31,043,521 and 33,867,649) include it.
+    The convolutions keep their bias although norms make it redundant: the published parameter counts
+    (31,043,521 and 33,867,649) include it. The kernel says how many dimensions there are.
     """
 
-    def __init__(self, channels_in: int, channels_middle: int, channels_out: int) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_middle: int,
+        channels_out: int,
+        kernel: tuple[int, ...] = (3, 3),
+        norm: str = "batch",
+    ) -> None:
+        convolution, normalise = CONVOLUTIONS[len(kernel)], NORMS[norm][len(kernel)]
+        padding = tuple(side // 2 for side in kernel)
         super().__init__(
-            nn.Conv2d(channels_in, channels_middle, kernel_size=3, padding=1),
-            nn.BatchNorm2d(channels_middle),
+            convolution(channels_in, channels_middle, kernel, padding=padding),
+            normalise(channels_middle),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels_middle, channels_out, kernel_size=3, padding=1),
-            nn.BatchNorm2d(channels_out),
+            convolution(channels_middle, channels_out, kernel, padding=padding),
+            normalise(channels_out),
             nn.ReLU(inplace=True),
         )
 
@@ -79,10 +101,19 @@ def spatial_size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]
 
 
-def pad_to_multiple(images: Tensor, multiple: int, least: int = 0) -> Tensor:
-    """Repeat the last row and column of (B, C, H, W) until H and W divide by ``multiple`` and are ``least``."""
-    height, width = spatial_size(images)
-    bottom, right = (max(-side % multiple, least - side) for side in (height, width))
-    if bottom or right:
-        images = functional.pad(images, (0, right, 0, bottom), mode="replicate")
+def pad_to_multiple(images: Tensor, multiple: int | Sequence[int], least: int = 0) -> Tensor:
+    """Repeat the last row and column of (B, C, *spatial) until each side divides by ``multiple`` (one for all, or one
+    each) and is ``least``.
+    """
+    sides = images.shape[2:]
+    multiples = [multiple] * len(sides) if isinstance(multiple, int) else multiple
+    missing = [max(-side % each, least - side) for side, each in zip(sides, multiples, strict=True)]
+    if any(missing):
+        images = functional.pad(images, [n for each in reversed(missing) for n in (0, each)], mode="replicate")
     return images
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with its weights as processors read them fast, by its dimensions."""
+    flat = all(parameter.ndim < 5 for parameter in network.parameters())
+    return network.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)

@@ -20,7 +20,7 @@ def start_head(network: nn.Module, share: float) -> None:
     if not 0 < share < 1:
         raise UsageError(f"the share of figure is {share}; expected a number between 0 and 1")
     head = network.get_submodule("head")
-    last = [layer for layer in head.modules() if isinstance(layer, nn.Conv2d)][-1]
+    last = [layer for layer in head.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))][-1]
     assert last.bias is not None
     nn.init.constant_(last.bias, math.log(share / (1 - share)))
 

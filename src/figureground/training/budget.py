@@ -18,6 +18,7 @@ from figureground.data.dataset import FIGURE, FULL
 from figureground.errors import BadSettingsError, FiguregroundError
 from figureground.losses import LOSSES
 from figureground.models import build
+from figureground.models.blocks import channels_last
 from figureground.models.depthwise import QuickDepthwise
 from figureground.models.learning import parameter_groups
 from figureground.models.rewriting import without_batch_norms
@@ -177,7 +178,7 @@ def measure_pace(config: TrainConfig, datasets: tuple[Dataset, Dataset], on_gpu:
         The pace, and how many windows a validation has.
     """
     device = torch.device("cuda" if on_gpu else "cpu")
-    network = build(config.model).to(memory_format=torch.channels_last).to(device).train()
+    network = channels_last(build(config.model)).to(device).train()
     optimizer = torch.optim.AdamW(parameter_groups(network, 1e-6), fused=True)
     bfloat16 = precision(config, on_gpu) == "bf16-mixed"
     steps = {}

@@ -18,6 +18,7 @@ from figureground.errors import UsageError
 from figureground.losses import LOSSES
 from figureground.metrics import counts
 from figureground.models import build
+from figureground.models.blocks import channels_last
 from figureground.models.depthwise import QuickDepthwise
 from figureground.models.learning import parameter_groups
 from figureground.training.figures import ImageDice, mean
@@ -46,7 +47,7 @@ class SegmentationModule(lightning.LightningModule):
         self.steps = steps
         self.gives_up, self.gave_up = gives_up, False
         self._looked = False
-        self.network = build(config.model).to(memory_format=torch.channels_last)
+        self.network = channels_last(build(config.model))
         if (config.freeze_epochs or config.encoder_rate != 1) and not hasattr(self.network, "encoder"):
             raise UsageError(f"model {config.model.name!r} has no encoder; leave out encoder_rate and freeze_epochs")
         self.loss = LOSSES[config.loss]
@@ -74,9 +75,10 @@ class SegmentationModule(lightning.LightningModule):
         masks = logits[:, 0] > 0
         kept = batch[WEIGHT] > 0 if WEIGHT in batch else None
         self._add("valid_loss", self._loss(logits, batch), len(logits))
-        found = counts(masks, batch[FIGURE] > FULL // 2, kept)
+        compared = (masks, batch[FIGURE] > FULL // 2, kept)
+        found = counts(*(None if each is None else each.flatten(1, -2) for each in compared))  # volumes as images
         self.figures["valid_dice"].update(batch["number"], *found)  # type: ignore[operator]
-        self._add("valid_figure", masks.double().mean((1, 2)))
+        self._add("valid_figure", masks.flatten(1).double().mean(1))
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         weight = batch[WEIGHT].float() / FULL if WEIGHT in batch else None

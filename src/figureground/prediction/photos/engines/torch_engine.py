@@ -14,6 +14,7 @@ from torch import nn
 from figureground.bundle import read_shapes, read_tensors
 from figureground.config import ModelConfig
 from figureground.cores import usable_cores
+from figureground.models.blocks import channels_last
 from figureground.models.rewriting import without_batch_norms
 from figureground.models.weights import rebuild, shapes_of
 
@@ -27,7 +28,7 @@ class TorchEngine:
     def __init__(self, network: nn.Module) -> None:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = without_batch_norms(network.eval()).to(memory_format=torch.channels_last).to(self._device)
+        self.network = channels_last(without_batch_norms(network.eval())).to(self._device)
 
     @classmethod
     def of_bundle(cls, path: Path, model: ModelConfig) -> TorchEngine:
@@ -46,7 +47,7 @@ class TorchEngine:
         return cls(rebuild(model, shapes_of(weights), lambda: weights, source))
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Normalised images (N, 3, H, W) to outputs by name."""
+        """Normalised images (N, C, *spatial) to outputs by name."""
         with torch.inference_mode():
             outputs = self.network(torch.from_numpy(batch).to(self._device))
         return {name: tensor.float().cpu().numpy() for name, tensor in outputs.items()}
