@@ -5,6 +5,7 @@ al., "3D U-Net", MICCAI 2016).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from figureground.errors import UsageError
 from figureground.models.blocks import CONVOLUTIONS, NORMS, DoubleConvolution, is_count, pad_to_multiple
 
-POOLS = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+POOLS: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 """By dimensions."""
 STAGES = 4
 """That halve the size."""
