@@ -37,7 +37,7 @@ ALLOWED = {
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "runs", "config", "drawing", "pages"}
     | LEAVES,
     "export": {"prediction", "evaluation", "data", "metrics", "models", "preprocessing", "bundle", "runs", "config"}
-    | {"onnx_metadata"}
+    | {"onnx_metadata", "settings"}
     | LEAVES,
     "training": {"data", "models", "losses", "metrics", "bundle", "runs", "config", "preprocessing", "prediction"}
     | {"drawing", "precision"}

@@ -146,6 +146,26 @@ class QualityConfig:
 
 
 @dataclass(frozen=True)
+class ImportConfig:
+    """What is said of somebody else's network, whose file does not say it."""
+
+    preprocessing: Preprocessing = Preprocessing()
+    output_index: int = setting(0, "Which of the network's outputs shows the figure.", at_least=0)
+    activation: Literal["none", "sigmoid", "minmax", "sigmoid-minmax"] = setting(
+        "none",
+        "What the output is: none, logits; sigmoid, probabilities; minmax, a map that is stretched from its least to "
+        "its greatest value; sigmoid-minmax, logits whose sigmoid is stretched.",
+    )
+    brightest: bool = setting(
+        False, "Pixels are divided by the brightest of the photo instead of by 255.", flags=("--brightest/--by-255",)
+    )
+    licence: str = setting("", "Of the weights, such as Apache-2.0.")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class Phase:
     """A part of the training with an image size of its own (progressive resolution)."""
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from figureground.errors import FiguregroundError
 from figureground.preprocessing import Preprocessing, tensor_to_image
@@ -181,3 +182,10 @@ def test_a_sample_of_windows():
 )
 def test_where_scores_are_taken_in_words(settings, words):
     assert Preprocessing((32, 48), **settings).scored_at == words
+
+
+@pytest.mark.parametrize("resample", ["bilinear", "lanczos"])
+def test_photos_are_resized_as_the_network_wants(resample):
+    photo = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
+    expected = Image.fromarray(photo).resize((48, 32), Image.Resampling[resample.upper()])
+    np.testing.assert_array_equal(Preprocessing((32, 48), resample=resample).scale_image(photo), expected)

@@ -17,6 +17,7 @@ from figureground.cli import (  # noqa: F401
     data,
     evaluate,
     export,
+    foreign,
     models,
     plan,
     predict,

@@ -16,7 +16,7 @@ from figureground.cli.options import computes, takes_data
 @computes
 @takes_data
 def export(
-    model: Annotated[Path, typer.Argument(help="A run folder or a .safetensors bundle.")],
+    model: Annotated[Path, typer.Argument(help="A run folder, a .safetensors bundle, or an imported .onnx.")],
     changes: dict[str, Any],
     precision: Annotated[str, typer.Option(help="float32, float16 (weights only) or int8.")] = "float32",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The .onnx file (default: in the run).")] = None,
@@ -35,7 +35,8 @@ def export(
 
         original_bundle(model)  # before the data and the target are looked at, which may not be the user's mistake
         model = followed(model)
-        target = output or (model if model.is_dir() else model.parent) / f"model{suffix}.onnx"
+        stem = model.stem if model.suffix == ".onnx" else "model"
+        target = output or (model if model.is_dir() else model.parent) / f"{stem}{suffix}.onnx"
         refuse_existing(target, overwrite)
         source = data_of([model], changes)
         export_model(

@@ -12,11 +12,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from figureground.bundle import BundleInfo
+from figureground.bundle import BundleInfo, read_info
 from figureground.config import DataConfig
 from figureground.data import Dataset, open_dataset
 from figureground.errors import BadBundleError, FiguregroundError, UsageError
 from figureground.export import gate
+from figureground.export.foreign import import_onnx, write_graph
 from figureground.export.onnx import store_in_float16, to_onnx, write_info
 from figureground.export.quantize import quantize
 from figureground.files import replacing
@@ -31,7 +32,7 @@ from figureground.version import __version__
 Precision = Literal["float32", "float16", "int8"]
 CALIBRATION_IMAGES = 100
 
-__all__ = ["Precision", "export", "original_bundle"]
+__all__ = ["Precision", "export", "import_onnx", "original_bundle"]
 
 
 def export(
@@ -47,7 +48,7 @@ def export(
     """Write a model as ``.onnx``, once it has been compared with the original on the valid split.
 
     Args:
-        source: a run folder or a ``.safetensors`` bundle.
+        source: a run folder, a ``.safetensors`` bundle, or an imported network in float32.
         target: the file.
         data: what the file is compared on (its valid split) and, for int8, calibrated on (its train split).
         precision: of the weights (float16), or of weights and activations (int8).
@@ -66,10 +67,19 @@ def export(
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: expected a name that ends in .onnx")
     bundle = original_bundle(source)
+    if precision == "float32" and bundle.suffix == ".onnx":
+        raise UsageError(f"{bundle} is an imported network, in float32 already; expected --precision float16 or int8")
     reference = open_member(bundle)
     valid = open_dataset(data, "valid")
     with replacing(target) as partial:
-        _convert(reference, partial, precision, data)
+        if bundle.suffix == ".onnx":
+            write_graph(bundle, partial, precision)
+        else:
+            _trace(reference, partial, precision)
+        if precision == "float16":
+            store_in_float16(partial)
+        if precision == "int8":
+            quantize(partial, partial, _calibration(reference, open_dataset(data, "train")))
         engines = [name for name in ENGINES[".onnx"] if find_spec(name) is not None]
         exported = [Member(reference.info, open_engine(partial, reference.info, name), name) for name in engines]
         rows = gate.compare_engines(reference, exported, valid, progress=progress)
@@ -79,7 +89,7 @@ def export(
             say(f"not compared in {name}, which is not installed: pip install {name}")
         if not accept_loss:
             _refuse_loss(gate.worst_change(rows), precision, valid)
-        figures = {"precision": precision, "gate": gate.to_json(rows, sizes, valid, precision)}
+        figures = reference.info.export | {"precision": precision, "gate": gate.to_json(rows, sizes, valid, precision)}
         info = replace(reference.info, export=figures, figureground=__version__)
         logits = vector_logits(exported[0].engine, info.preprocessing.size)
         write_info(partial, info, logits)
@@ -93,13 +103,18 @@ def original_bundle(source: str | Path) -> Path:
         FiguregroundError: there is none, or it is exported already.
     """
     bundle = bundle_path(source)
-    if bundle.suffix == ".onnx":
+    if bundle.suffix == ".onnx" and not is_imported(read_info(bundle)):
         raise BadBundleError(f"{bundle} is exported already; give the run or the .safetensors it was made from")
     return bundle
 
 
-def _convert(reference: Member, path: Path, precision: Precision, data: DataConfig) -> None:
-    """Write the graph, without metadata."""
+def is_imported(info: BundleInfo) -> bool:
+    """Whether a bundle is somebody else's network as it came, in float32."""
+    return "imported" in info.export and info.export.get("precision") == "float32"
+
+
+def _trace(reference: Member, path: Path, precision: Precision) -> None:
+    """Write the graph, in float32 and without metadata."""
     assert isinstance(reference.engine, TorchEngine)  # what runs a .safetensors bundle
     network = copy.deepcopy(reference.engine.network)  # the reference stays where it is, and in its memory format
     network.cpu()
@@ -107,10 +122,6 @@ def _convert(reference: Member, path: Path, precision: Precision, data: DataConf
         untranspose(network)
         enlarge_by_products(network)
     to_onnx(network, reference.preprocessing.size, path)
-    if precision == "float16":
-        store_in_float16(path)
-    if precision == "int8":
-        quantize(path, path, _calibration(reference, open_dataset(data, "train")))
 
 
 def _calibration(reference: Member, dataset: Dataset) -> Iterator[NDArray[np.float32]]:

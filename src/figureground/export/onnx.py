@@ -38,12 +38,12 @@ def to_onnx(network: torch.nn.Module, size: tuple[int, int], path: Path) -> None
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
-    _strip(model)
+    strip(model)
     onnx.save(model, path)
 
 
-def _strip(model: onnx.ModelProto) -> None:
-    """Take out what the exporter notes of its own work, which includes paths of this machine."""
+def strip(model: onnx.ModelProto) -> None:
+    """Take out what an exporter notes of its own work, which includes paths of its machine."""
     graph = model.graph
     graph.doc_string = ""
     del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:]

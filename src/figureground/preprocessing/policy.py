@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from figureground.preprocessing.windows import Padding, Windows
 
 Policy = Literal["stretch", "fit", "crops"]
+Resample = Literal["bilinear", "lanczos"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 Channels = tuple[float, float, float]
 """Of red, green and blue."""
@@ -59,6 +60,7 @@ class Preprocessing:
     overlap: float = setting(
         0.25, "Of crops: the share of a window that its neighbours see too, at least.", at_least=0, at_most=0.9
     )
+    resample: Resample = setting("bilinear", "How pixels are made where a photo is resized, over the area they show.")
 
     def __post_init__(self) -> None:
         check(self)
@@ -91,16 +93,18 @@ class Preprocessing:
         return f"{'at' if self.resize == 'stretch' else 'within'} {width}×{height}"
 
     def scale_image(self, image: NDArray[np.uint8], times: float = 1.0) -> NDArray[np.uint8]:
-        """A photo (H, W, 3) uint8 at its seen size: bilinear, over the area that is shrunk.
+        """A photo (H, W, 3) uint8 at its seen size, resized by ``resample``.
 
         Or at ``times`` that size, but no side longer than its own, which would show nothing new.
         """
+        from PIL import Image
+
         from figureground.preprocessing.restoring import resized
 
         own = image.shape[0], image.shape[1]
         seen = self.seen_size(*own)
         height, width = (max(a, min(round(times * a), b)) for a, b in zip(seen, own, strict=True))
-        return resized(image, height, width)
+        return resized(image, height, width, Image.Resampling[self.resample.upper()])
 
     def scale_target(self, target: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A target (H, W) uint8 at its photo's seen size, by nearest pixel: no value is invented."""

@@ -136,7 +136,7 @@ def test_edited_metadata(tmp_path, engine, metadata, message):
     ("changes", "message"),
     [
         ({"taken": ("n", 4, 32, 48)}, "takes (N, 4, 32, 48), its metadata says (N, 3, 32, 48)"),
-        ({"taken": (1, 3, 32, 48), "given": (1, 1, 32, 48)}, "takes (1, 3, 32, 48), its metadata says (N, 3, 32, 48)"),
+        ({"taken": (4, 3, 32, 48), "given": (4, 1, 32, 48)}, "takes (4, 3, 32, 48), its metadata says (N, 3, 32, 48)"),
         ({"taken": ("n", 3, "h", "w"), "given": ("n", 1, "h", "w")}, "takes (N, 3, N, N), its metadata says"),
         ({"inputs": 2}, "takes (N, 3, 32, 48), (N, 3, 32, 48), its metadata says (N, 3, 32, 48)"),
         ({"named": ("out", "edge")}, "gives as figure nothing, its metadata says (N, 1, 32, 48)"),

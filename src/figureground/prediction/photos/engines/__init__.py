@@ -115,18 +115,32 @@ def output_names(
         outputs: the name and shape of each output.
 
     Raises:
-        FiguregroundError: there is not one input (N, 3, H, W), or no ``figure`` (N, 1, H, W), of that size, with any N.
+        FiguregroundError: there is not one input (N, 3, H, W), or no ``figure`` (N, 1, H, W), of that size, with any N
+            or, as some networks of others have it, an N of 1.
     """
     names = [name for name, _ in outputs] if len(outputs) > 1 else [FIGURE]
     figure = [shape for name, (_, shape) in zip(names, outputs, strict=False) if name == FIGURE]
     for what, shapes, channels in (("takes", inputs, 3), ("gives as figure", figure, 1)):
         found = [tuple(side if isinstance(side, int) else "N" for side in shape) for shape in shapes]
-        if found != [("N", channels, *size)]:
+        if found not in ([("N", channels, *size)], [(1, channels, *size)]):
             raise BadBundleError(
                 f"{bundle}: its network {what} {', '.join(map(_shown, found)) or 'nothing'}, its metadata says "
                 f"{_shown(('N', channels, *size))}; the file was changed after its export. Export it again"
             )
     return names
+
+
+def by_name(
+    names: Sequence[str],
+    run: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]],
+    batch: NDArray[np.float32],
+    alone: bool,
+) -> dict[str, NDArray[np.float32]]:
+    """The outputs of a batch (N, 3, H, W) by name; ``alone``: of a network that takes one image at a time."""
+    parts = np.split(batch, len(batch)) if alone else [batch]
+    outputs = [run(np.ascontiguousarray(part)) for part in parts]
+    joined = (each[0] if len(each) == 1 else np.concatenate(each) for each in zip(*outputs, strict=True))
+    return dict(zip(names, joined, strict=True))
 
 
 def _shown(shape: Shape) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from figureground.cores import library_threads
 from figureground.errors import BadBundleError
-from figureground.prediction.photos.engines import output_names
+from figureground.prediction.photos.engines import by_name, output_names
 from figureground.prediction.photos.engines.private import privately
 
 with privately():
@@ -59,8 +59,8 @@ class OnnxRuntimeEngine:
         if inputs[0].type != "tensor(float)":
             raise BadBundleError(f"{bundle}: its network takes {inputs[0].type}, expected float; export it again")
         self._input = inputs[0].name
+        self._alone = shapes[0][0] == 1
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Normalised images (N, 3, H, W) to outputs by name."""
-        outputs = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
-        return dict(zip(self._names, outputs, strict=True))
+        return by_name(self._names, lambda part: self._session.run(None, {self._input: part}), batch, self._alone)

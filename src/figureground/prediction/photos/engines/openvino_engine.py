@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from figureground.cores import library_threads
 from figureground.errors import BadBundleError
-from figureground.prediction.photos.engines import output_names
+from figureground.prediction.photos.engines import by_name, output_names
 from figureground.prediction.photos.engines.private import privately
 
 with privately():
@@ -60,6 +60,7 @@ class OpenVinoEngine:
             self._network = _core().read_model(bundle)
         named = [(port.get_any_name(), _shape(port)) for port in self._network.outputs]
         self._names = output_names(bundle, size, [_shape(port) for port in self._network.inputs], named)
+        self._alone = _shape(self._network.inputs[0])[0] == 1
         # Its first call anywhere loads NumPy behind a lock and waits for Python's own meanwhile: two threads that make
         # it at once, as those of ``many`` do, wait for each other for ever.
         self._network.inputs[0].get_element_type().to_dtype()
@@ -80,8 +81,8 @@ class OpenVinoEngine:
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Normalised images (N, 3, H, W) to outputs by name."""
-        compiled = self._for_one if self._for_one and len(batch) == 1 else self._for_any
-        return dict(zip(self._names, compiled.outputs(batch), strict=True))
+        compiled = self._for_one if self._for_one and (self._alone or len(batch) == 1) else self._for_any
+        return by_name(self._names, compiled.outputs, batch, self._alone)
 
 
 class _Compiled:
@@ -97,7 +98,7 @@ class _Compiled:
     def outputs(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         request = self._free.get()
         try:
-            request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            request.infer([batch], share_inputs=True)
             return [
                 np.array(tensor.data) for tensor in request.output_tensors
             ]  # copies: the next batch overwrites them
