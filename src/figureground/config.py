@@ -57,10 +57,22 @@ class DataConfig:
         "names, by the hash of each name, so that an image stays where it is when others are added.",
         flags=("--split-by",),
     )
+    folds: int | None = setting(
+        None,
+        "Cross-validation: everything but an official test part in so many folds, each held out once.",
+        at_least=2,
+    )
+    fold: int | None = setting(
+        None, "Of the folds the one that is held out, as test, from 1; none: each in turn.", at_least=1
+    )
     cache: str = setting("auto", "Decoded images: auto (in the user's cache folder), off, or a folder.")
 
     def __post_init__(self) -> None:
         check(self)
+        among = self.fold is None or (self.folds is not None and self.fold <= self.folds)
+        require(among, f"fold is {self.fold}, of {self.folds or 'no'} folds; expected one of 1 to their number")
+        named = self.folds is not None and self.split == "names"
+        require(not named, "folds are of equal size, and names divide by chance; leave out split (--split-by)")
 
 
 @dataclass(frozen=True)

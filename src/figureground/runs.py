@@ -25,6 +25,8 @@ HISTORY_TABLE, HISTORY_PICTURE = "metrics.csv", "history.png"
 PER_IMAGE = "per_image.csv"
 """The figures of every image of the split that was scored."""
 REPORT = "report.html"
+FOLDS, OUT_OF_FOLD = "folds.json", "out_of_fold.csv"
+"""Of a cross-validation: its figures, and those of every image by the network that has not seen it."""
 
 
 def scores_file(split: str) -> str:
@@ -37,13 +39,14 @@ _FILES = (
     *(scores_file(split) for split in ("train", "valid", "test")),
     "model.onnx", "model-float16.onnx", "model-int8.onnx",  # exports
 )  # fmt: skip
-WRITTEN = (
+_OF_ONE = (
     *_FILES,
     f"{Path(REPORT).stem}/*.png",
     *("events.out.tfevents.*", "hparams.yaml"),  # of TensorBoard
-    *("*".join(temporary_name(Path(name))) for name in _FILES),
+    *("*".join(temporary_name(Path(name))) for name in _FILES),  # of processes that were killed
 )
-"""What is written into a run's folder, as patterns; the last are of processes that were killed."""
+WRITTEN = (*_OF_ONE, FOLDS, OUT_OF_FOLD, *(f"fold-*/{pattern}" for pattern in _OF_ONE))
+"""What is written into a run's folder, as patterns."""
 
 
 def read_config(folder: Path) -> TrainConfig:
@@ -114,9 +117,10 @@ def remove_run(folder: Path) -> None:
     written = _written(folder)
     for path in written:
         path.unlink()
-    for above in {path.parent for path in written} - {folder}:
+    above = {parent for path in written for parent in path.parents if folder in parent.parents}
+    for each in sorted(above, reverse=True):  # the inner ones first
         with suppress(OSError):  # somebody has put a file there meanwhile
-            above.rmdir()
+            each.rmdir()
 
 
 def _written(folder: Path) -> list[Path]:
@@ -147,7 +151,9 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def link_latest(folder: Path) -> None:
-    """Let ``latest`` beside a run's folder point to it."""
+    """Let ``latest`` beside a run's folder point to it; of a fold, the folder of all is what is looked for."""
+    if (folder.parent / CONFIG).is_file():
+        return
     latest = folder.parent / "latest"
     if latest.is_symlink() or not latest.exists():
         with suppress(OSError):  # a convenience, which some file systems do not have
@@ -196,6 +202,11 @@ def bundle_path(source: str | Path) -> Path:
         return path / BUNDLE_IN_RUN
     if str(source) in PRETRAINED and not path.is_file() and not is_run(path):
         return pretrained_bundle(str(source))
+    if fold_folder(path, 1).is_dir():
+        raise BadBundleError(
+            f"{path} holds folds, which are several models; expected one. Give {fold_folder(path, 1)}, or make one of "
+            f"them with: figureground average {path}"
+        )
     if path.is_dir():
         raise BadBundleError(
             f"{path} holds no {BUNDLE_IN_RUN}; expected a run folder behind its first epoch, or a bundle file"
@@ -208,6 +219,38 @@ def bundle_path(source: str | Path) -> Path:
     if path.suffix in CHECKPOINTS:
         raise BadBundleError(f"{path} is a checkpoint, for resuming only; give the run's folder or its {BUNDLE_IN_RUN}")
     return path
+
+
+def fold_folder(folder: Path, number: int) -> Path:
+    """The run of one fold of a cross-validation, from 1."""
+    return folder / f"fold-{number}"
+
+
+def is_cross_validation(folder: Path) -> bool:
+    """Whether this is the folder of all folds: settings, and no model of its own."""
+    if not (folder / CONFIG).is_file() or (folder / BUNDLE_IN_RUN).is_file():
+        return False
+    data = read_config(folder).data
+    return data.folds is not None and data.fold is None
+
+
+def members_of(source: str | Path) -> list[str]:
+    """The models that ``source`` stands for: of a cross-validation those of its folds, otherwise itself.
+
+    Raises:
+        FiguregroundError: a fold has no model yet.
+    """
+    folder = followed(source)
+    if not is_cross_validation(folder):
+        return [str(source)]
+    folds = [fold_folder(folder, number + 1) for number in range(read_config(folder).data.folds or 0)]
+    without = [fold for fold in folds if not (fold / BUNDLE_IN_RUN).is_file()]
+    if without:
+        raise BadBundleError(
+            f"{folder} has {len(folds)} folds, of which {len(without)} hold no model ({without[0].name}); go on with: "
+            f"figureground train --resume {folder}"
+        )
+    return [str(fold) for fold in folds]
 
 
 def trainable_bundle(source: str | Path) -> Path:

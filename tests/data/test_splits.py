@@ -199,7 +199,7 @@ def test_a_folder_is_divided_by_exact_shares(folder, caplog):
     said = [record.getMessage() for record in caplog.records]
     assert said == [
         f"{folder.root.name}: 20 images, divided into 16 train, 2 valid, 2 test; with fewer than 30 images the test "
-        "score depends on the division: cross-validate"
+        "score depends on the division: cross-validate with figureground train --folds 5"
     ]
 
 

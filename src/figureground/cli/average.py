@@ -16,7 +16,9 @@ from figureground.cli.options import computes, takes_data
 @computes
 @takes_data
 def average(
-    models: Annotated[list[str], typer.Argument(help="Two or more runs or .safetensors bundles of one network.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Two or more runs or .safetensors bundles of one network, or a run of folds.")
+    ],
     changes: dict[str, Any],
     all_of_them: Annotated[
         bool, typer.Option("--all", help="Take all, instead of those that have more Dice on valid together.")
@@ -27,23 +29,33 @@ def average(
     """Make one model of several: the mean of their weights, often better than each and as fast as one.
 
     For models that were trained on from the same weights, for example with other seeds. The result is scored on test,
-    as that of a training is.
+    as that of a training is. Of folds all are taken, if their mean holds.
     """
     with needs("train"):
         from figureground.data import open_dataset
         from figureground.evaluation import average as average_models
         from figureground.evaluation import require_alike, score_run
-        from figureground.runs import CONFIG, followed, free_folder, link_latest
+        from figureground.runs import CONFIG, followed, free_folder, link_latest, members_of
 
-        models = [str(followed(model)) for model in models]  # ``latest`` is the new run in the end
+        given = [str(followed(model)) for model in models]  # ``latest`` is the new run in the end
+        models = [member for model in given for member in members_of(model)]
         require_alike(models)  # before the data are looked at, which may not be the user's mistake
-        runs = [model for model in models if (Path(model) / CONFIG).is_file()]
+        runs = [model for model in given if (Path(model) / CONFIG).is_file()]
         source = data_of(runs or models[:1], changes)
-        open_dataset(source, "test")  # before minutes are spent
+        folds = source.folds is not None and source.fold is None
+        if not folds:
+            open_dataset(source, "test")  # before minutes are spent
         folder = output / name if name else free_folder(output, "average")
         progress = sys.stderr.isatty()
         taken = average_models(models, folder, source, choose=not all_of_them, progress=progress)
         typer.echo(f"mean of {', '.join(taken)}")
+        if folds:
+            link_latest(folder)
+            typer.echo(
+                f"{folder}: model.safetensors, config.yaml; its threshold stays 0.5, as no image of them is new to "
+                f"it. If the data have a test part: figureground evaluate {folder}"
+            )
+            return
         try:
             typer.echo(score_run(folder, progress=progress).summary())
         except (KeyboardInterrupt, SystemExit):  # SIGTERM's

@@ -167,9 +167,9 @@ def data_of(models: Sequence[str | Path], changes: Mapping[str, Any]) -> DataCon
     for model, other in zip(models, found, strict=True):
         for name, value in plain(other).items():
             first = plain(found[0])[name]
-            if value != first and name != "cache":
+            if value != first and name not in ("cache", "folds"):
                 raise UsageError(f"{models[0]} was trained with {name} {first!r}, {model} with {value!r}; say which")
-    return found[0]
+    return max(found, key=lambda data: data.folds or 0)  # whose networks have seen all but an official test
 
 
 def _own_data(model: Path, named: bool) -> DataConfig:

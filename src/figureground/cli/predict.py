@@ -186,10 +186,11 @@ class _Load:
     ) -> None:
         from figureground.bundle import read_info
         from figureground.prediction.photos.views import Views, least_size
-        from figureground.runs import bundle_path
+        from figureground.runs import bundle_path, members_of
 
         views = Views(tta, (1.0, *tile))
-        infos = [read_info(bundle_path(Path(model))) for model in models]  # refuses what is no model at once
+        # Refuses what is no model at once.
+        infos = [read_info(bundle_path(member)) for model in models for member in members_of(model)]
         self.least_size = least_size((info.preprocessing for info in infos), views)
         with options():
             post_processing = replace(infos[0].post_processing, **changes)

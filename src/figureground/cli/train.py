@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from figureground.data import Split
     from figureground.training import Run
 
-SHOWN = ("data.source", "minutes", "model.name", "model.encoder", "epochs")
+SHOWN = ("data.source", "data.folds", "minutes", "model.name", "model.encoder", "epochs")
 """Of the settings, those that ``--help`` shows."""
 SCORED: dict[str, Split | None] = {"test": "test", "valid": "valid", "none": None}
 """What the best model is scored on, by what ``--score`` says."""
@@ -55,7 +56,8 @@ def train(
 
     What is not set is planned from the data (see: figureground plan), for ten minutes with start and test. While you
     still choose between trainings, --score valid leaves test alone. Ctrl-C saves: --resume RUN continues. The run's
-    folder holds model.safetensors, metrics.csv, history.png, config.yaml and test.json.
+    folder holds model.safetensors, metrics.csv, history.png, config.yaml and test.json. --folds 5 trains five networks,
+    each scored on the fifth of the images that it has not seen, which are then one segmenter.
     """
     if score not in SCORED:
         raise UsageError(f"--score {score!r}; expected test, valid or none")
@@ -67,10 +69,7 @@ def train(
         put(changes, "initial_weights.encoder", "imagenet")
     started, scored = time.monotonic(), SCORED[score]
     with needs("train"):
-        from figureground.data import open_dataset
         from figureground.runs import free_folder
-        from figureground.training import resume as resume_run
-        from figureground.training import train as train_run
 
         progress = sys.stderr.isatty()
         if resume is not None:
@@ -78,36 +77,82 @@ def train(
                 raise UsageError(
                     "--resume goes on with the run's own config.yaml, but for --epochs; leave out the others"
                 )
-            _finish(resume_run(resume, epochs=changes.get("epochs"), progress=progress), scored, progress)
+            _resume(resume, changes.get("epochs"), scored, progress)
             return
         if config and recipe:
             raise UsageError("--config and --recipe both name all settings; leave out one of them")
         base = config or recipe
         train_config, otherwise = (_train_config(str(base), changes), None) if base else _planned(changes)
-        if scored:
-            open_dataset(train_config.data, scored)  # before hours are spent
         folder = output / name if name else free_folder(output, train_config.model.name)
-        run = train_run(
-            train_config,
-            folder,
-            overwrite=overwrite,
-            progress=progress,
-            started=started,
-            scored=scored,
-            otherwise=otherwise,
-        )
-        _finish(run, scored, progress)
+        begin = _cross_validate if train_config.data.folds and not train_config.data.fold else _train
+        begin(train_config, folder, overwrite, progress, started, scored, otherwise)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    overwrite: bool,
+    progress: bool,
+    started: float,
+    scored: Split | None,
+    otherwise: TrainConfig | None,
+) -> None:
+    from figureground.data import open_dataset
+    from figureground.training import train as train_run
+
+    if scored:
+        open_dataset(config.data, scored)  # before hours are spent
+    run = train_run(
+        config, folder, overwrite=overwrite, progress=progress, started=started, scored=scored, otherwise=otherwise
+    )
+    _finish(run, scored, progress)
+
+
+def _cross_validate(
+    config: TrainConfig,
+    folder: Path,
+    overwrite: bool,
+    progress: bool,
+    started: float,
+    scored: Split | None,
+    otherwise: TrainConfig | None,
+) -> None:
+    from figureground.training import begin_folds
+
+    if scored != "test":
+        raise UsageError("--score, and each of --folds is scored on what it holds out; leave it out")
+    begin_folds(config, folder, overwrite=overwrite)
+    _train_folds(folder, progress, started, otherwise)
+
+
+def _resume(folder: Path, epochs: int | None, scored: Split | None, progress: bool) -> None:
+    from figureground.runs import is_cross_validation
+    from figureground.training import resume
+
+    if not is_cross_validation(folder):
+        _finish(resume(folder, epochs=epochs, progress=progress), scored, progress)
+        return
+    if epochs:
+        raise UsageError(f"{folder} is of folds, which go on as they were begun; leave out --epochs")
+    _train_folds(folder, progress)
 
 
 def _planned(changes: dict[str, Any]) -> tuple[TrainConfig, TrainConfig | None]:
     """What the data ask for, which is said, and over it what the user has set; and the next choice."""
     from figureground.config import merge
-    from figureground.plan import planned
+    from figureground.plan import MINUTES, planned
 
+    data = changes.get("data", {})
+    folds = 1 if data.get("fold") else data.get("folds", 1)
+    if folds > 1 and "epochs" not in changes:  # it is planned what each of them does in its share
+        changes = {**changes, "minutes": changes.get("minutes", MINUTES) / folds}
     plan = planned(merge(of_start({}, changes), changes))
     typer.echo("\n".join(plan.lines()))
     with options():
-        return plan.config(), plan.otherwise()
+        found = plan.config(), plan.otherwise()
+    config, otherwise = (each and replace(each, minutes=each.minutes and each.minutes * folds) for each in found)
+    assert config is not None
+    return config, otherwise
 
 
 def _train_config(base: str, changes: dict[str, Any]) -> TrainConfig:
@@ -145,8 +190,7 @@ def of_start(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
 def _finish(run: Run, scored: Split | None, progress: bool) -> None:
     """Score the best model on a split, or none, and say where everything is."""
     if run.interrupted:
-        typer.echo(f"interrupted and saved; go on with: figureground train --resume {run.folder}", err=True)
-        raise typer.Exit(130)
+        _interrupted(run.folder)
     from figureground.evaluation import fit_run, score_run
 
     written = "model.safetensors, history.png, metrics.csv, config.yaml"
@@ -156,6 +200,31 @@ def _finish(run: Run, scored: Split | None, progress: bool) -> None:
         typer.echo(score_run(run.folder, split=scored, progress=progress).summary())
         written += f", report.html, {scored}.json, per_image.csv"
     typer.echo(f"{run.folder}: {written}")
+
+
+def _train_folds(
+    folder: Path, progress: bool, started: float | None = None, otherwise: TrainConfig | None = None
+) -> None:
+    """Train and score what is left of a cross-validation, and say what all of it gave."""
+    from figureground.evaluation import score_run, sum_up_folds
+    from figureground.runs import followed
+    from figureground.training import train_folds
+
+    folder = followed(folder)
+
+    def finish(run: Run) -> None:
+        found = score_run(run.folder, progress=progress)
+        typer.echo(f"{run.folder}: Dice {found.dice} on the {len(found.names)} images that it has not seen")
+
+    if not train_folds(folder, finish, progress=progress, started=started, otherwise=otherwise):
+        _interrupted(folder)
+    typer.echo(sum_up_folds(folder).summary())
+    typer.echo(f"{folder}: folds.json, out_of_fold.csv, config.yaml, and a run for each fold; together one segmenter")
+
+
+def _interrupted(folder: Path) -> NoReturn:
+    typer.echo(f"interrupted and saved; go on with: figureground train --resume {folder}", err=True)
+    raise typer.Exit(130)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,10 @@ def verify(
     from figureground.files import write_json
     from figureground.prediction.photos.verify import Verification
     from figureground.prediction.photos.verify import verify as examine
+    from figureground.runs import members_of
 
     found = []
-    for model in models:
+    for model in chain.from_iterable(map(members_of, models)):
         try:
             found.append(examine(model))
         except FiguregroundError as error:

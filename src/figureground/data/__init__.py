@@ -30,6 +30,11 @@ def open_dataset(data: DataConfig | str | Path, split: Split) -> Dataset:
     source = open_source(config)
     by_split = divide_source(source, config, split)
     entries = by_split.get(split, [])
+    if not entries and config.folds and config.fold is None:
+        raise BadDataError(
+            f"{config.source} has no {split} beside its {config.folds} folds, all of whose images some of the networks "
+            f"have seen; name a fold (--fold 1), or add a {split if split == 'test' else 'part'} part"
+        )
     if not entries:
         there = ", ".join(name for name in SPLITS if by_split.get(name))
         raise BadDataError(f"{config.source} is divided into {there}, but has no {split}; add a {split} part")

@@ -50,7 +50,9 @@ class Member:
 def divide_source(source: Source, config: DataConfig, wanted: Split | None = None) -> dict[Split, list[Entry]]:
     """The entries of a source by split, each in the source's order.
 
-    Where the source says who is in train and test but has no valid, a ninth of train is.
+    Where the source says who is in train and test but has no valid, a ninth of train is. Of folds the one that is held
+    out is test, and of the others a ninth is valid; without ``config.fold`` all that is in them is train. What a source
+    says is test is in none.
 
     Args:
         source: who is to be divided.
@@ -61,14 +63,17 @@ def divide_source(source: Source, config: DataConfig, wanted: Split | None = Non
         FiguregroundError: some samples have a split and others have none, or there are too few to divide.
     """
     entries = source.entries
+    folds = config.folds is not None
     without = [entry.name for entry in entries if entry.split is None]
     if without and len(without) < len(entries):
         raise BadDataError(
             f"{source.name}: {len(without)} of {len(entries)} samples have no split: {list_briefly(without)}; "
             "give all of them one, or none"
         )
-    if without:
-        return _divide_anew(source, entries, SHARES, config)
+    if folds and config.fold is None:  # all that is not held back from every fold
+        return {"train": [e for e in entries if e.split != "test"], "test": [e for e in entries if e.split == "test"]}
+    if without or folds:
+        return _divide_anew(source, [e for e in entries if e.split != "test"], SHARES, config)
     given = {split: [entry for entry in entries if entry.split == split] for split in SPLITS}
     _warn_of_groups(source.name, given)
     if wanted == "test" or given["valid"] or not given["test"] or len(given["train"]) < len(VALID_OF_TRAIN):
@@ -82,7 +87,8 @@ def _divide_anew(
     """Entries of a source in the first splits, as many as there are shares."""
     if config.split == "shares":
         folder = None if config.cache == "off" else Path(config.cache) if config.cache != "auto" else CACHE_FOLDER
-        splits = _stored(source, entries, shares, folder)
+        fold = (config.fold, config.folds) if config.fold and config.folds else None
+        splits = _stored(source, entries, shares, folder, fold)
     else:
         keys = {entry.name: entry.name if entry.group is None else entry.group for entry in entries}
         if len(shares) == len(SHARES):
@@ -106,6 +112,31 @@ def split_by_name(name: str) -> Split:
     return "valid" if tenth == 8 else "test" if tenth == 9 else "train"
 
 
+def divide_fold(name: str, members: Sequence[Member], fold: int, folds: int) -> dict[str, int]:
+    """Which of ``SPLITS`` each sample goes to, by name, where one of several folds is held out as test.
+
+    Raises:
+        BadDataError: a fold has no figure, or leaves too little to train with; ``name``, of the data, is for that.
+    """
+    sizes = [len(range(number, len(members), folds)) for number in range(folds)]
+    parts = _divide(members, sizes)
+    for number in range(folds):
+        held_out = [member for member in members if parts[member.name] == number]
+        others = [member for member in members if parts[member.name] != number]
+        if not any(member.share for member in held_out):
+            raise BadDataError(
+                f"{name}: fold {number + 1} of {folds} has no figure in any of its {len(held_out)} images; expected "
+                "one in each fold. Give fewer --folds, or other groups"
+            )
+        if _units([member.group for member in others]) < len(VALID_OF_TRAIN):
+            raise BadDataError(
+                f"{name}: fold {number + 1} of {folds} leaves {len(others)} images, of one group; expected two at "
+                "least, to train and to choose with. Add images with masks, or give more --folds"
+            )
+    inner = divide([member for member in members if parts[member.name] != fold - 1], VALID_OF_TRAIN)
+    return {member.name: inner.get(member.name, SPLITS.index("test")) for member in members}
+
+
 def divide(members: Sequence[Member], shares: Sequence[float]) -> dict[str, int]:
     """Which part each sample goes to, by name.
 
@@ -116,7 +147,12 @@ def divide(members: Sequence[Member], shares: Sequence[float]) -> dict[str, int]
         members: at least as many as there are shares.
         shares: of each part; they sum to 1. The first takes what remains, and no part is empty.
     """
-    left = _places(len(members), shares)
+    return _divide(members, _places(len(members), shares))
+
+
+def _divide(members: Sequence[Member], sizes: Sequence[int]) -> dict[str, int]:
+    """The same by how many samples each part gets, as far as groups allow."""
+    left = list(sizes)
     together: dict[str, list[Member]] = {}
     for member in members:
         key = f"name {member.name}" if member.group is None else f"group {member.group}"
@@ -152,14 +188,27 @@ def _places(count: int, shares: Sequence[float]) -> list[int]:
     return [count - sum(others), *others]
 
 
-def _stored(source: Source, entries: Sequence[Entry], shares: Sequence[float], folder: Path | None) -> dict[str, Split]:
-    """The division of entries by shares, from the cache in ``folder`` if these files were divided before."""
+Fold = tuple[int, int]
+"""Which is held out, and of how many."""
+
+
+def _stored(
+    source: Source, entries: Sequence[Entry], shares: Sequence[float], folder: Path | None, fold: Fold | None = None
+) -> dict[str, Split]:
+    """The division of entries by shares, or into what a fold holds out and the rest, from the cache in ``folder`` if
+    these files were divided before.
+    """
+    if fold and len(entries) < fold[1]:
+        raise BadDataError(
+            f"{source.name} has {len(entries)} images for {fold[1]} folds; expected at least one for each. Give fewer "
+            "--folds, or add images with masks"
+        )
     if len(entries) < len(shares):
         raise BadDataError(
             f"{source.name} has {len(entries)} images; expected at least {len(shares)}, one each to train, choose "
             "and test with. Add images with masks, or divide them yourself: images/train, images/valid, images/test"
         )
-    key = fingerprint(source, entries, f"{VERSION} {[entry.group for entry in entries]} {len(shares)}")
+    key = fingerprint(source, entries, f"{VERSION} {[entry.group for entry in entries]} {len(shares)}{fold or ''}")
     path = folder / "splits" / f"{key[:24]}.json" if folder else None
     names = {entry.name for entry in entries}
     # Not there, or damaged: it is made again.
@@ -167,36 +216,39 @@ def _stored(source: Source, entries: Sequence[Entry], shares: Sequence[float], f
         if path is not None:
             found = json.loads(path.read_text("utf-8"))
             if set(found["splits"]) == names and set(found["splits"].values()) <= set(SPLITS[: len(shares)]):
-                _say(source.name, tuple(found["splits"].items()), found["duplicates"])
+                _say(source.name, tuple(found["splits"].items()), found["duplicates"], fold)
                 return dict(found["splits"])
-    splits, duplicates = _divided(source, entries, shares)
-    _say(source.name, tuple(splits.items()), duplicates)
+    splits, duplicates = _divided(source, entries, shares, fold)
+    _say(source.name, tuple(splits.items()), duplicates, fold)
     if path is not None:
         with suppress(FiguregroundError), replacing(path) as partial:  # only a convenience
             partial.write_text(json.dumps({"splits": splits, "duplicates": duplicates}), "utf-8")
     return splits
 
 
-def _divided(source: Source, entries: Sequence[Entry], shares: Sequence[float]) -> tuple[dict[str, Split], int]:
+def _divided(
+    source: Source, entries: Sequence[Entry], shares: Sequence[float], fold: Fold | None
+) -> tuple[dict[str, Split], int]:
     """The split of each sample, and how many of them are near duplicates that stay together."""
     with ThreadPoolExecutor(min(READERS, usable_cores())) as pool:
         looks = list(pool.map(lambda entry: _look(source, entry), entries))
     alike = join(len(looks), near_pairs(np.stack([small for _, small in looks])))
     own = [entry.group for entry in entries]
-    groups = _joined([entry.name for entry in entries], own, alike)
-    if _units(groups) < len(shares):  # a film, say: dividing it is better than not training
+    groups, needed = _joined([entry.name for entry in entries], own, alike), fold[1] if fold else len(shares)
+    if _units(groups) < needed:  # a film, say: dividing it is better than not training
         log.warning("%s: nearly all images are near duplicates; they are divided as if they were not", source.name)
         groups, alike = own, []
-    if _units(groups) < len(shares):
+    if _units(groups) < needed:
         named = list_briefly(sorted({group for group in own if group}))
+        purpose = "a fold" if fold else f"for {', '.join(SPLITS[: len(shares)])}"
         raise BadDataError(
-            f"{source.name}: the images are of {_units(groups)} groups ({named}); expected at least {len(shares)}, "
-            f"one each for {', '.join(SPLITS[: len(shares)])}. Give another --group"
+            f"{source.name}: the images are of {_units(groups)} groups ({named}); expected at least {needed}, "
+            f"one each {purpose}. Give another --group"
         )
     members = [
         Member(entry.name, group, share) for entry, group, (share, _) in zip(entries, groups, looks, strict=True)
     ]
-    parts = divide(members, shares)
+    parts = divide_fold(source.name, members, *fold) if fold else divide(members, shares)
     return {name: SPLITS[part] for name, part in parts.items()}, sum(map(len, alike))
 
 
@@ -231,17 +283,25 @@ def _joined(entries: Sequence[str], groups: Sequence[str | None], alike: Sequenc
     return names
 
 
-def _say(name: str, splits: tuple[tuple[str, Split], ...], duplicates: int) -> None:
+def _say(name: str, splits: tuple[tuple[str, Split], ...], duplicates: int, fold: Fold | None = None) -> None:
     counts = {split: sum(found == split for _, found in splits) for split in SPLITS}
     line = f"{name}: {len(splits)} images, divided into " + ", ".join(
         f"{n} {split}" for split, n in counts.items() if n
     )
-    if not counts["test"]:
+    if fold:
+        line = (
+            f"{name}, fold {fold[0]} of {fold[1]}: {counts['test']} images held out, {counts['train']} to train and "
+            f"{counts['valid']} to choose with"
+        )
+    elif not counts["test"]:
         line = f"{name} has no valid: {counts['valid']} of the {len(splits)} images of train are taken for it"
     if duplicates:
         line += f"; {duplicates} near duplicates are kept on one side"
-    if len(splits) < FEW:
-        line += f"; with fewer than {FEW} images the test score depends on the division: cross-validate"
+    if len(splits) < FEW and not fold:
+        line += (
+            f"; with fewer than {FEW} images the test score depends on the division: cross-validate with "
+            f"figureground train --folds {min(5, len(splits))}"
+        )
     say(line)
 
 

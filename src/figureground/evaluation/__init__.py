@@ -5,6 +5,7 @@ from __future__ import annotations
 from figureground.evaluation.comparing import Comparison, compare, require_comparable
 from figureground.evaluation.fitting.fit import Fit, fit_on_valid
 from figureground.evaluation.fitting.mean_weights import average, require_alike, write_average
+from figureground.evaluation.out_of_fold import OutOfFold, sum_up_folds
 from figureground.evaluation.report.examples import Example, draw_examples, examples_of, show_prediction
 from figureground.evaluation.report.write import read_record, write_report
 from figureground.evaluation.score_run import fit_run, score_run
@@ -17,6 +18,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "Fit",
+    "OutOfFold",
     "average",
     "batches",
     "compare",
@@ -34,6 +36,7 @@ __all__ = [
     "score_run",
     "show_prediction",
     "slices_of",
+    "sum_up_folds",
     "write_average",
     "write_json",
     "write_report",

@@ -30,6 +30,7 @@ from figureground.runs import (
     followed,
     forget_scores,
     link_latest,
+    members_of,
     read_config,
     refuse_foreign,
     remove_run,
@@ -95,7 +96,7 @@ def train(
     keep_freed_memory()
     folder, config, otherwise = followed(folder), _settled(config), otherwise and _settled(otherwise)
     planned = config
-    _refuse_taken(folder, overwrite)
+    refuse_taken(folder, overwrite)
     start = config.initial_weights.network
     if otherwise and start and _lies_in(start, folder):
         raise CannotWriteError(
@@ -115,8 +116,7 @@ def train(
         load_initial_weights(module.network, config)
         if config.initial_weights.network is None:
             start_head(module.network, figure_share(datasets[0]))
-    _begin(folder, overwrite)
-    _write_config(config, folder)
+    begin(config, folder, overwrite)
     run = _fit(module, batches, folder, config, datasets, deadline=deadline, progress=progress)
     while deadline and deadline.epochs and not run.interrupted:
         log.info("%d epochs instead of %d fit into the minutes at the pace so far", deadline.epochs, config.epochs)
@@ -172,7 +172,7 @@ def resume(
 
 def _lies_in(model: str, folder: Path) -> bool:
     """Whether a model is that of a run's folder."""
-    return bundle_path(model).resolve().parent == folder.resolve()
+    return any(folder.resolve() in bundle_path(member).resolve().parents for member in members_of(model))
 
 
 def _refuse_missing_parts(config: TrainConfig) -> None:
@@ -183,7 +183,8 @@ def _refuse_missing_parts(config: TrainConfig) -> None:
     """
     uses_gpu(config)
     for teacher in config.teachers:
-        read_info(bundle_path(teacher))
+        for member in members_of(teacher):
+            read_info(bundle_path(member))
     with torch.device("meta"):  # without memory
         build(config.model)
 
@@ -216,7 +217,7 @@ def open_datasets(config: TrainConfig, progress: bool) -> Datasets:
 
 
 @rank_zero_only  # other processes come when it is taken
-def _refuse_taken(folder: Path, overwrite: bool) -> None:
+def refuse_taken(folder: Path, overwrite: bool) -> None:
     """
     Raises:
         CannotWriteError: there is something that may not be replaced, or is no run.
@@ -233,12 +234,13 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
 
 
 @rank_zero_only
-def _begin(folder: Path, overwrite: bool) -> None:
-    """Nothing of another run in the folder, and ``latest`` beside it that points there."""
-    _refuse_taken(folder, overwrite)  # by another run meanwhile
+def begin(config: TrainConfig, folder: Path, overwrite: bool) -> None:
+    """Nothing of another run in the folder but the settings, and ``latest`` beside it that points there."""
+    refuse_taken(folder, overwrite)  # by another run meanwhile
     remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     link_latest(folder)
+    _write_config(config, folder)
 
 
 @rank_zero_only

@@ -17,7 +17,7 @@ import numpy as np
 from figureground.data import Dataset
 from figureground.data.dataset import FIGURE, FULL, Derived, Sample
 from figureground.prediction import Segmenter, Views, load
-from figureground.runs import bundle_path
+from figureground.runs import bundle_path, members_of
 
 
 class Taught(Derived):
@@ -36,7 +36,7 @@ class Taught(Derived):
 
     def __init__(self, dataset: Dataset, teachers: Sequence[str], share: float) -> None:
         super().__init__(dataset)
-        self._paths = [bundle_path(teacher) for teacher in teachers]
+        self._paths = [bundle_path(member) for teacher in teachers for member in members_of(teacher)]
         self._share = share
         self._segmenter: Segmenter | None = None
         self._lock = Lock()  # the cache reads in threads; an engine uses all cores by itself

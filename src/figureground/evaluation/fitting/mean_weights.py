@@ -40,7 +40,7 @@ def average(
         models: runs or ``.safetensors`` bundles of the same network.
         folder: of the run, new.
         data: whose valid split decides.
-        choose: otherwise all are taken.
+        choose: otherwise all are taken, as of folds, of which no image is new to all of them.
         progress: show bars.
 
     Raises:
@@ -50,9 +50,12 @@ def average(
     bundles = require_alike(models)
     if folder.exists():
         raise FiguregroundError(f"{folder} exists; choose another --name, or remove what a killed command has left")
-    valid = open_dataset(data, "valid")
+    folds = data.folds is not None and data.fold is None
+    judge = open_dataset(data, "train" if folds else "valid")
     with claimed(folder):
-        chosen = _helping(models, bundles, valid, progress) if choose else range(len(models))
+        if folds:
+            _require_one_valley(bundles, judge, progress)
+        chosen = _helping(models, bundles, judge, progress) if choose and not folds else range(len(models))
         taken = tuple(models[index] for index in chosen)
         write_average([bundles[index] for index in chosen], folder, data, taken)
     return taken
@@ -86,15 +89,9 @@ def mean_weights(bundles: Sequence[Path]) -> dict[str, NDArray[Any]]:
 
 def _helping(models: Sequence[str], bundles: Sequence[Path], valid: Dataset, progress: bool) -> list[int]:
     """The places of those whose mean is taken; the best is the first."""
-    from figureground.prediction.photos.engines.torch_engine import TorchEngine, as_tensors
-
-    first = read_info(bundles[0])
-    info = BundleInfo(first.model, first.preprocessing)  # nothing that was fitted to one of them
 
     def dice(places: Sequence[int]) -> float:
-        weights = as_tensors(mean_weights([bundles[place] for place in places]))
-        member = Member(info, TorchEngine.of_weights(weights, info.model, models[places[0]]), models[places[0]])
-        return float(evaluate(Segmenter(member), valid, progress=progress).dice_per_image.mean())
+        return _dice_of_mean([bundles[place] for place in places], valid, progress)
 
     alone = [dice([place]) for place in range(len(models))]
     for model, found in zip(models, alone, strict=True):
@@ -114,6 +111,33 @@ def _helping(models: Sequence[str], bundles: Sequence[Path], valid: Dataset, pro
             "averaged that were trained on from the same ones (--start-from), with different seeds for example"
         )
     return chosen
+
+
+def _require_one_valley(bundles: Sequence[Path], seen: Dataset, progress: bool) -> None:
+    """Refuse folds whose mean, which knows all images, is worse on them than each network on those it does not know.
+
+    Raises:
+        FiguregroundError: so it is.
+    """
+    apart = float(np.mean([read_info(path).scores["test"]["dice"]["mean"] for path in bundles]))
+    together = _dice_of_mean(bundles, seen, progress)
+    log.info("the mean of all folds: Dice %.4f on their images; out of fold: %.4f", together, apart)
+    if together < apart:
+        raise FiguregroundError(
+            f"the mean of these folds has Dice {together:.4f} on images that it knows, where each of them has "
+            f"{apart:.4f} on those it does not: their weights have no mean, so none is written. Use the folder of "
+            "folds as it is, or train folds from one network (--start-from)"
+        )
+
+
+def _dice_of_mean(bundles: Sequence[Path], dataset: Dataset, progress: bool) -> float:
+    """Of the mean of their weights, with nothing that was fitted to one of them."""
+    from figureground.prediction.photos.engines.torch_engine import TorchEngine, as_tensors
+
+    first, name = read_info(bundles[0]), str(bundles[0])
+    info = BundleInfo(first.model, first.preprocessing)
+    member = Member(info, TorchEngine.of_weights(as_tensors(mean_weights(bundles)), info.model, name), name)
+    return float(evaluate(Segmenter(member), dataset, progress=progress).dice_per_image.mean())
 
 
 def require_alike(models: Sequence[str]) -> list[Path]:

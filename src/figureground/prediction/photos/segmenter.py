@@ -24,6 +24,7 @@ from figureground.prediction.photos.result import Prediction
 from figureground.prediction.photos.views import BATCH_SIZE, Views, least_size, logit_maps, mean_map
 from figureground.preprocessing import Preprocessing, Restored
 from figureground.pretrained import DEFAULT
+from figureground.runs import members_of
 
 PHOTOS_AT_ONCE = Budget(BATCH_SIZE, 2**25)
 """That are read before the network sees them."""
@@ -166,7 +167,8 @@ def load(
     """A segmenter from a run folder, a bundle file or a name, or from several, which are averaged.
 
     Args:
-        source: a run folder, a ``.safetensors`` or an ``.onnx`` file, or a model of the package, such as ``pets``.
+        source: a run folder (of folds, all of them), a ``.safetensors`` or an ``.onnx`` file, or a model of the
+            package, such as ``pets``.
         more: further ones, also of other architectures and sizes.
         engine: ``torch``, ``openvino`` or ``onnxruntime``; none: the fastest that is installed for each.
         views: how each model looks at a photo.
@@ -178,7 +180,7 @@ def load(
     Raises:
         FiguregroundError: there is none, or it is another kind of file.
     """
-    members = [open_member(path, engine, photos) for path in (source, *more)]
+    members = [open_member(path, engine, photos) for given in (source, *more) for path in members_of(given)]
     return Segmenter(*members, views=views, post_processing=post_processing, limits=limits)
 
 
