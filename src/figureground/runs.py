@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from figureground.config import TrainConfig, parse, read_settings
 from figureground.errors import BadBundleError, BadSettingsError, CannotWriteError, FiguregroundError
-from figureground.files import temporary_name
+from figureground.files import UNSPEAKABLE, temporary_name
 from figureground.pretrained import PRETRAINED, pretrained_bundle
 
 BUNDLE_IN_RUN = "model.safetensors"
@@ -251,6 +252,19 @@ def members_of(source: str | Path) -> list[str]:
             f"figureground train --resume {folder}"
         )
     return [str(fold) for fold in folds]
+
+
+def held_out_by(folder: Path) -> dict[str, int]:
+    """By the name of an image the place, in ``members_of``, of the network that has not seen it.
+
+    Raises:
+        BadBundleError: this is no cross-validation, or not all of it is done.
+    """
+    path = folder / OUT_OF_FOLD
+    if not path.is_file():
+        raise BadBundleError(f"{folder} holds no {OUT_OF_FOLD}; expected the run of a figureground train --folds")
+    with path.open(newline="", encoding="utf-8", errors=UNSPEAKABLE) as file:
+        return {row["name"]: int(row["fold"]) - 1 for row in csv.DictReader(file)}
 
 
 def trainable_bundle(source: str | Path) -> Path:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from figureground.bundle import read_info, replace_info
 from figureground.config import DataConfig
-from figureground.data import open_dataset
+from figureground.data import SPLITS, open_dataset
 from figureground.errors import FiguregroundError
 from figureground.evaluation import average, score_run, sum_up_folds
 from figureground.prediction import load
@@ -131,6 +132,18 @@ def test_the_command(in_process, tmp_path):
     status, output, errors = in_process("evaluate", tmp_path / "x")
     assert status == 0, errors
     assert "test Dice" in output
+    root = tmp_path / "data"  # the same images, in files
+    for split, sample in ((part, each) for part in SPLITS for each in open_dataset(given[1], part)):
+        for kind, pixels in (("images", sample.image), ("masks", sample.mask.astype(np.uint8) * 255)):
+            path = root / kind / split / f"{sample.name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    json_file = tmp_path / "check.json"
+    status, output, errors = in_process("data", "check", root, "--folds", tmp_path / "x", "--json", json_file)
+    assert "2 folds judged the masks" in output, errors
+    assert len(json.loads(json_file.read_text())["ranking"]) == 14
+    status, _, errors = in_process("data", "check", root, "--folds", tmp_path / "x" / "fold-1")
+    assert (status, "holds no out_of_fold.csv" in errors) == (1, True)
     assert in_process("train", "--resume", tmp_path / "x")[0] == 0  # nothing is left to do
     status, _, errors = in_process("train", "--resume", tmp_path / "x", "--epochs", "3")
     assert (status, "leave out --epochs" in errors) == (2, True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from figureground.cli.common import app, needs, start_anew
-from figureground.cli.options import computes, option
+from figureground.cli.common import app, needs, options, start_anew
+from figureground.cli.options import computes, takes_settings
 from figureground.config import DataConfig
-from figureground.errors import FiguregroundError
+from figureground.errors import FiguregroundError, UsageError
 
 if TYPE_CHECKING:
     from figureground.data.doctor import Predictor
@@ -55,39 +55,46 @@ def clear_cache(
 
 @data_app.command()
 @computes
+@takes_settings(DataConfig, without=["source", "group", "split", "folds", "fold", "cache"])
 def check(
     folder: Annotated[Path, typer.Argument(help="Data of any kind that lies in files, as --data of train.")],
+    changes: dict[str, Any],
     html: Annotated[Path | None, typer.Option(help="Write the findings with pictures here.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings with all files here.")] = None,
     fix: Annotated[Path | None, typer.Option(help="Write a repaired copy into this new folder.")] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Let this model judge the masks; give it once for each fold.")
+    model: Annotated[list[str] | None, typer.Option(help="Let this model judge the masks; may be repeated.")] = None,
+    folds: Annotated[
+        Path | None,
+        typer.Option(help="A run of train --folds: each mask is judged by the network that has not seen it."),
     ] = None,
     accept: Annotated[list[str] | None, typer.Option(help="A kind that is no problem here: empty_mask.")] = None,
-    foreground: Annotated[str, option(DataConfig, "foreground")] = "foreground",
-    mask_threshold: Annotated[int | None, option(DataConfig, "mask_threshold")] = None,
-    category: Annotated[list[str] | None, option(DataConfig, "category")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the HTML and JSON files.")] = False,
 ) -> None:
     """Find and explain what is wrong with images and masks; exit status 1 if there are problems.
 
     Nothing is changed; --fix writes a repaired copy and a log of what was done.
     """
+    if folds and model:
+        raise UsageError("--folds and --model both say who judges the masks; leave out one of them")
     start_anew(overwrite, html, json_file)
     if html:
         with needs("train"):  # before minutes are spent
             import jinja2  # noqa: F401
+    from figureground.config import parse
     from figureground.data.doctor import check as examine
     from figureground.data.doctor import repair, require_repairable, write_findings, write_json
     from figureground.data.sources import recognise
+    from figureground.runs import held_out_by, members_of
 
+    with options():
+        config = parse(DataConfig, {**changes, "source": str(folder)}, "data check")
     if fix:
-        require_repairable(fix, foreground, recognise(folder)[0])
+        leaves_out = config.foreground == "ignore" or config.ignore_value is not None
+        require_repairable(fix, leaves_out, recognise(folder)[0])
     progress = sys.stderr.isatty()
-    report = examine(
-        folder, foreground=foreground, mask_threshold=mask_threshold, category=tuple(category or ()),
-        predictors=[_predictor(name) for name in model or ()], accept=accept or (), progress=progress,
-    )  # fmt: skip
+    held_out = held_out_by(folds) if folds else {}
+    judges = [_predictor(name) for name in (members_of(folds) if folds else model or ())]
+    report = examine(config, predictors=judges, held_out=held_out, accept=accept or (), progress=progress)
     typer.echo(report.summary())
     if html:
         write_findings(report, html)

@@ -86,7 +86,7 @@ class MaskReader:
         if settings.threshold is not None:
             return targets_of(values >= settings.threshold, kept)
         if settings.figure_values:
-            return targets_of(np.isin(values, self._figure_values), kept)
+            return targets_of(np.isin(values, self.figure_values), kept)
         low, high = self.values or (0, 0)
         figure = values == high if high != low else np.zeros(values.shape, bool)
         known = figure | (values == low)
@@ -104,7 +104,12 @@ class MaskReader:
         return _two_values(stamps, self.settings)
 
     @cached_property
-    def _figure_values(self) -> list[int]:
+    def figure_values(self) -> list[int]:
+        """The settings' as numbers.
+
+        Raises:
+            BadDataError: no mask that was looked at holds one.
+        """
         values = [_as_number(value) for value in self.settings.figure_values]
         looked_at = _evenly(self._masks)
         found: set[int] = set()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps
 
+from figureground.config import DataConfig
 from figureground.data import SPLITS, open_dataset
 from figureground.data.doctor import KINDS, check
 from figureground.errors import FiguregroundError
@@ -18,7 +19,7 @@ from .conftest import SIZE, WIDTH, draw_image, draw_mask
 
 def kinds(root, **settings):
     """Kind to count."""
-    return {finding.kind: len(finding.cases) for finding in check(root, **settings).findings}
+    return {finding.kind: len(finding.cases) for finding in check(DataConfig(str(root), **settings)).findings}
 
 
 def save_exif(image, path, orientation):
@@ -413,7 +414,24 @@ def test_a_name_in_both_lists(pets):
 def test_a_threshold_settles_what_values_leave_open(folder, plant):
     plant(folder)
     assert not check(folder.root).clean
-    assert check(folder.root, mask_threshold=128).clean
+    assert check(DataConfig(str(folder.root), mask_threshold=128)).clean
+
+
+@pytest.mark.parametrize("settings", [{"figure_values": ("2,3",)}, {"figure_values": ("3",), "ignore_value": 1}])
+def test_what_training_is_told_of_values_settles_them(tmp_path, settings):
+    values = np.zeros((64, 96), np.uint8)
+    values[8:40, 8:24], values[8:40, 24:48], values[8:40, 48:60] = 1, 2, 3
+    for index in range(4):
+        for kind, picture in (("images", draw_image(index)), ("masks", Image.fromarray(values))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            picture.save(tmp_path / kind / f"{index}.png")
+    assert kinds(tmp_path) == {"several_classes": 4}
+    report = check(DataConfig(str(tmp_path), **settings))
+    assert report.findings == ()
+    figures = {figure.share for _, figure in report.examined.figures()}
+    assert figures == {32 * (36 if len(settings) == 1 else 12) / values.size}
+    with pytest.raises(FiguregroundError, match="no mask holds 7; the first 4 hold 0, 1, 2, 3"):
+        check(DataConfig(str(tmp_path), figure_values=("7",)))
 
 
 def test_what_is_accepted_is_a_note(folder):
@@ -442,7 +460,6 @@ def test_to_json_is_json(folder):
     ("settings", "message"),
     [
         ({"accept": ["emty_mask"]}, "there is no finding 'emty_mask'; expected one of: empty_file, "),
-        ({"foreground": "pet"}, "border policy 'pet'; expected one of: foreground"),
     ],
 )
 def test_settings_that_are_not_known(folder, settings, message):

@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
+from scipy.special import expit
 
 from figureground.data.doctor import check
 from figureground.data.doctor.disagreement import Verdict, outliers
@@ -71,6 +73,65 @@ def test_of_several_models_the_one_counts_that_agrees_least(shifted):
     report = check(shifted.root, predictors=[agrees_with_all, knows_the_truth])
     assert len(disagreements(report)) == 2
     assert report.caveat().startswith("2 models judged the masks")
+
+
+def spoil(mask, how, other):
+    """A mask (H, W) as hurried people leave it."""
+    if how == "shifted":
+        return np.roll(mask, 15, 1)
+    if how == "half":
+        return mask & (np.arange(mask.shape[1]) < np.nonzero(mask)[1].mean())
+    return other if how == "another's" else ~mask
+
+
+@pytest.fixture
+def spoiled(tmp_path):
+    """80 bright ellipses on noise; the masks of eight are spoiled. The folder, their names, masks by image."""
+    rows, columns = np.ogrid[:120, :160]
+    rng = np.random.default_rng(0)
+    masks, images = [], []
+    for _ in range(80):
+        (y, x), (a, b) = rng.integers((40, 50), (80, 110)), rng.integers(18, 35, 2)
+        masks.append(((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 < 1)
+        images.append((rng.integers(0, 100, (120, 160, 3)) + 120 * masks[-1][..., None]).astype(np.uint8))
+    kinds, names, by_image = ["shifted", "half", "another's", "inverted"] * 2, set(), {}
+    for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        if index % 10 == 3:
+            left = spoil(mask, kinds[len(names)], masks[index - 1])
+            names.add(f"{index}.png")
+        else:
+            left = mask
+        by_image[image.tobytes()] = index, left
+        for kind, pixels in (("images", image), ("masks", left.astype(np.uint8) * 255)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / kind / f"{index}.png")
+    return tmp_path, names, by_image
+
+
+def network(by_image, held_out):
+    """Finds what is bright, with a soft edge; the masks that it was trained on it knows by heart."""
+
+    def predict(image):
+        index, mask = by_image[image.tobytes()]
+        if index % 2 != held_out:
+            return mask.astype(np.float32)
+        return expit((gaussian_filter(image.mean(2), 3) - 110) / 8).astype(np.float32)
+
+    return predict
+
+
+def test_spoiled_masks_come_first_where_networks_judge_what_they_have_not_seen(spoiled):
+    folder, names, by_image = spoiled
+    networks = [network(by_image, 0), network(by_image, 1)]
+    held_out = {str(index): index % 2 for index in range(80)}
+    report = check(folder, predictors=networks, held_out=held_out)
+    ranking = [files[1] for files in ([path.name for path in each.case.files] for each in report.ranking)]
+    assert len(ranking) == 80
+    assert len(names & set(ranking[: round(1.5 * len(names))])) >= 0.9 * len(names)
+    assert [case["dice"] for case in report.to_json()["ranking"]] == [each.dice for each in report.ranking]
+    assert "2 folds judged the masks, each image by the network that has not seen it" in report.summary()
+    by_heart = check(folder, predictors=networks, held_out={name: 1 - fold for name, fold in held_out.items()})
+    assert all(each.dice == 1 for each in by_heart.ranking)
 
 
 def test_without_models_nobody_judges(shifted):

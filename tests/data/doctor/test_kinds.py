@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from figureground.cli import app
+from figureground.config import DataConfig
 from figureground.data.doctor import check, require_repairable
 from figureground.errors import FiguregroundError
 
@@ -67,10 +68,10 @@ def write_table(root, outlines):
 WRITERS = [write_coco, write_labelme, write_table]
 
 
-def found(path, **settings):
+def found(path, predictors=(), **settings):
     return {
         finding.kind: [[file.name for file in case.files] for case in finding.cases]
-        for finding in check(path, **settings).findings
+        for finding in check(DataConfig(str(path), **settings), predictors=predictors).findings
     }
 
 
@@ -130,7 +131,7 @@ def test_a_category(tmp_path):
     assert found(path, category=("cat",)) == {}
     assert found(path, category=("dog",)) == {"empty_mask": [["0.png"], ["1.png"]]}
     with pytest.raises(FiguregroundError, match="has no category 'cta'; did you mean 'cat'"):
-        check(path, category=("cta",))
+        check(DataConfig(str(path), category=("cta",)))
 
 
 def test_models_judge_what_is_drawn(tmp_path):
@@ -142,7 +143,7 @@ def test_models_judge_what_is_drawn(tmp_path):
 
 def test_what_is_drawn_cannot_be_repaired(tmp_path):
     with pytest.raises(FiguregroundError, match="which data of the kind coco do not have; leave out --fix"):
-        require_repairable(tmp_path / "out", "foreground", "coco")
+        require_repairable(tmp_path / "out", False, "coco")
 
 
 def test_the_command_repairs_a_table(tmp_path):

@@ -15,10 +15,10 @@ from .conftest import draw_mask
 TRUTH = np.asarray(draw_mask()) > 0
 
 
-def repaired(folder, **settings):
+def repaired(folder, accept=(), **settings):
     """The report of the repaired copy, its folder and the log."""
     output = folder.root.parent / "repaired"
-    repair(check(folder.root, **settings), output)
+    repair(check(DataConfig(str(folder.root), **settings), accept=accept), output)
     with (output / "repairs.csv").open(newline="") as file:
         return check(output), output, list(csv.DictReader(file))
 
@@ -118,7 +118,7 @@ def test_classes_are_kept_with_a_threshold(folder):
 def test_pets_become_a_folder(pets):
     faults.Image.new("L", (96, 64), 2).save(pets / "annotations" / "trimaps" / "cat_3.png")
     output = pets.parent / "repaired"
-    actions = repair(check(pets, foreground="background"), output)
+    actions = repair(check(DataConfig(str(pets), foreground="background")), output)
     pair = ["annotations/trimaps/cat_3.png", "images/cat_3.jpg"]
     assert [(action.file, action.detail) for action in actions] == [(file, "empty masks") for file in pair]
     dataset = open_dataset(output, "train")
@@ -129,8 +129,8 @@ def test_pets_become_a_folder(pets):
 def test_refusals(folder):
     with pytest.raises(FiguregroundError, match="is not empty; give a new folder"):
         repair(check(folder.root), folder.root)
-    with pytest.raises(FiguregroundError, match="cannot leave the border out"):
-        repair(check(folder.root, foreground="ignore"), folder.root.parent / "repaired")
+    with pytest.raises(FiguregroundError, match="cannot leave pixels out"):
+        repair(check(DataConfig(str(folder.root), foreground="ignore")), folder.root.parent / "repaired")
 
 
 def test_the_original_is_not_changed(folder):

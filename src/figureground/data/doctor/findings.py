@@ -145,7 +145,7 @@ KINDS: dict[str, Kind] = {
     ),
     "several_classes": Kind(
         "masks of several classes", "problem", "leave out", "More than two values, in areas and not at edges.",
-        "Keep one class as 255 and all else as 0, or train with --figure-value, which this check does not know.",
+        "Keep one class as 255 and all else as 0, or say which are figure with --figure-value.",
     ),
     "not_trimap": Kind(
         "trimaps with other values", "problem", "leave out", "This layout has 1 (pet), 2 (background), 3 (border).",

@@ -148,7 +148,7 @@ def inspect_mask(path: Path, reading: Reading) -> MaskFacts | Unreadable:
 
 def _inspect_drawn(item: Item, image: Path) -> MaskFacts | Unreadable:
     try:
-        figure = figure_of(item, Reading("folder"))
+        figure, _ = truth_of(item, Reading("folder"))
     except FiguregroundError as error:
         return Unreadable(image, "unreadable", str(error))
     assert figure is not None
@@ -157,16 +157,18 @@ def _inspect_drawn(item: Item, image: Path) -> MaskFacts | Unreadable:
     return MaskFacts(image, "", size, "plain", f"of {item.entry.truth}", measure_figure(figure))
 
 
-def figure_of(item: Item, reading: Reading) -> NDArray[np.bool_] | None:
-    """The figure (H, W) of an item that has a truth, the best guess where a mask file is ambiguous.
+def truth_of(item: Item, reading: Reading) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    """The figure (H, W) of an item that has a truth, the best guess where a mask file is ambiguous, and what of it is
+    not left out (H, W); none: all.
 
     Raises:
         FiguregroundError: it cannot be read.
     """
     if item.targets:
-        return np.asarray(item.targets()[FIGURE] > FULL // 2)
+        return np.asarray(item.targets()[FIGURE] > FULL // 2), None
     assert item.mask is not None
-    return read_mask(item.mask, reading).figure
+    mask = read_mask(item.mask, reading)
+    return mask.figure, mask.kept
 
 
 def measure_figure(figure: NDArray[np.bool_]) -> FigureFacts:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from figureground.data.dataset import FIGURE, FULL, WEIGHT
 from figureground.data.masks import MaskReader
 from figureground.data.sources.oxford_pet import BEYOND, BORDER, PET
 from figureground.images import read_indices, read_levels
@@ -39,6 +40,16 @@ class Reading:
         """This value and above is figure."""
         return self.reader.settings.threshold
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the user has said what single values are, so that training's reader knows and nothing is guessed."""
+        return bool(self.reader.settings.figure_values) or self.reader.settings.ignore_value is not None
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pixels may be neither figure nor background."""
+        return self.foreground == "ignore" or self.reader.settings.ignore_value is not None
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -51,6 +62,8 @@ class Mask:
     """The values found, briefly."""
     figure: NDArray[np.bool_] | None
     """(H, W), the best guess where the file is ambiguous; None where the values do not tell."""
+    kept: NDArray[np.bool_] | None = None
+    """(H, W), False where the user's ignore value is; None: nowhere."""
 
 
 def read_mask(path: Path, reading: Reading) -> Mask:
@@ -63,6 +76,10 @@ def read_mask(path: Path, reading: Reading) -> Mask:
         return _read_trimap(path, reading)
     levels = read_levels(path)
     values = np.unique(levels)
+    if reading.is_settled:
+        targets = reading.reader(path)
+        kept = targets[WEIGHT] > 0 if WEIGHT in targets else None
+        return Mask(levels.shape[1::-1], "plain", _briefly(values), targets[FIGURE] > FULL // 2, kept)
     with Image.open(path) as picture:
         alpha = _alpha(picture)
         coding = "alpha" if alpha is not None else _coding(levels, values, picture)

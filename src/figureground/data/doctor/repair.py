@@ -50,7 +50,7 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
         FiguregroundError: as `require_repairable` says, or ``output`` cannot be written to.
     """
     examined = report.examined
-    require_repairable(output, examined.reading.foreground, examined.survey.layout)
+    require_repairable(output, examined.reading.leaves_out, examined.survey.layout)
     left_out = files_left_out(report.findings, examined)
     inverted = files_of([finding for finding in report.findings if finding.severity == "problem"], "inverted")
     actions = [Action(report.relative(path), "left out", reason) for path, reason in left_out.items()]
@@ -63,7 +63,7 @@ def repair(report: Report, output: Path, progress: bool = False) -> list[Action]
     return actions
 
 
-def require_repairable(output: Path, foreground: str, layout: str) -> None:
+def require_repairable(output: Path, leaves_out: bool, layout: str) -> None:
     """
     Raises:
         FiguregroundError: ``output`` holds something, something is left out, which masks of 0 and 255 cannot say, or
@@ -73,10 +73,10 @@ def require_repairable(output: Path, foreground: str, layout: str) -> None:
         raise UsageError(
             f"a repaired copy is of mask files, which data of the kind {layout} do not have; leave out --fix"
         )
-    if foreground == "ignore":
+    if leaves_out:
         raise CannotWriteError(
-            "a repaired copy has masks of 0 and 255, which cannot leave the border out; "
-            "expected --foreground foreground or background"
+            "a repaired copy has masks of 0 and 255, which cannot leave pixels out; "
+            "expected --foreground foreground or background, and no --ignore-value"
         )
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise CannotWriteError(f"{output} is not empty; give a new folder for the repaired copy")

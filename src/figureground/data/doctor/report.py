@@ -10,10 +10,12 @@ from typing import Any
 
 from figureground.data.dataset import list_briefly
 from figureground.data.doctor.checks import UNDIVIDED, Examined
+from figureground.data.doctor.disagreement import Verdict
 from figureground.data.doctor.findings import Case, Finding
 from figureground.files import write_json as write_figures
 
 WIDTH = 110
+RANKED = "--json holds all masks in the order in which they are contradicted (ranking)."
 LAYOUTS = {
     "folder": "images/ and masks/",
     "oxford-pet": "Oxford-IIIT Pet",
@@ -32,6 +34,10 @@ class Report:
     """Problems first."""
     models: int = 0
     """How many models judged the masks."""
+    ranking: tuple[Verdict, ...] = ()
+    """What they say of every mask, those first that they contradict most."""
+    folds: bool = False
+    """Whether they are folds, each of which judged what it has not seen."""
 
     @property
     def clean(self) -> bool:
@@ -58,6 +64,8 @@ class Report:
         """How far the models' word can be trusted; empty without models."""
         if not self.models:
             return ""
+        if self.folds:
+            return f"{self.models} folds judged the masks, each image by the network that has not seen it. {RANKED}"
         if self.models == 1:
             return (
                 "One model judged the masks. On images that it was trained on it may repeat their faults: "
@@ -101,6 +109,14 @@ class Report:
             "clean": self.clean,
             "models": self.models,
             "findings": [self._finding_json(finding) for finding in self.findings],
+            "ranking": [
+                {
+                    "files": [self.relative(path) for path in verdict.case.files],
+                    "dice": verdict.dice,
+                    "sure_dice": verdict.sure_dice,
+                }
+                for verdict in self.ranking
+            ],
         }
 
     def _finding_json(self, finding: Finding) -> dict[str, Any]:
