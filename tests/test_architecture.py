@@ -33,7 +33,8 @@ ALLOWED = {
     "runs": {"config", "errors", "files", "pretrained"},
     "data": {"config", "preprocessing", "metrics", "pages", "settings"} | LEAVES,
     "pretrained": set(),
-    "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained"} | LEAVES,
+    "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained", "png"} | LEAVES,
+    "serving": {"prediction", "config", "runs", "settings", "cores", "errors", "image_files", "images", "version"},
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "runs", "config", "drawing", "pages"}
     | LEAVES,
     "export": {"prediction", "evaluation", "data", "metrics", "models", "preprocessing", "bundle", "runs", "config"}
@@ -64,6 +65,7 @@ TORCH_FREE = {
     "onnx_metadata",
     "prediction",
     "pretrained",
+    "serving",
     "cli",
 }
 TORCH_ENGINE = "prediction/photos/engines/torch_engine.py"

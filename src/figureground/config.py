@@ -288,6 +288,28 @@ class TrainConfig:
         return self.preprocessing.size
 
 
+@dataclass(frozen=True)
+class ServeConfig:
+    """What ``figureground serve`` may use: everything that a client can make larger has a bound."""
+
+    host: str = setting("127.0.0.1", "The address to listen at; 0.0.0.0: all of this machine's.")
+    port: int = setting(8000, "The port to listen at; 0: one that is free.", at_least=0, at_most=65535)
+    workers: int = setting(1, "Processes, each with models and a queue of its own.", at_least=1)
+    concurrency: int | None = setting(
+        None, "Photos that a process works on at once; none: one more than it has cores.", at_least=1
+    )
+    queue: int = setting(32, "Requests that may wait for their turn; one more is answered with 429.", at_least=0)
+    longest_wait: float = setting(30.0, "Seconds a request may wait before it is answered with 503.", above=0)
+    longest_run: float = setting(60.0, "Seconds a request may be worked on before it is answered with 503.", above=0)
+    longest_upload: float = setting(30.0, "Seconds in which a request has to arrive.", above=0)
+    max_bytes: float = setting(32e6, "Of one request, at the most.", at_least=1)
+    max_pixels: float = setting(50e6, "Of one photo, at the most.", at_least=1)
+    held_bytes: float = setting(512e6, "Of all requests that are held at once; beyond it, 429.", at_least=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
     folder = resources.files("figureground").joinpath("recipes")

@@ -319,8 +319,8 @@ def write_grey(path: Path, rows: Iterable[NDArray[Any]], height: int, width: int
         file.writelines(encode_grey(rows, height, width))
 
 
-def encode_image(pixels: NDArray[np.uint8] | NDArray[np.uint16], profile: bytes | None = None) -> bytes:
-    """Pixels and profile, as `write_image` takes them, as the bytes of a PNG file."""
+def encode_image(picture: Image.Image, profile: bytes | None = None) -> bytes:
+    """A picture and its profile as the bytes of a PNG file, as `write_image` writes it."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", icc_profile=profile)
+    picture.save(buffer, "PNG", icc_profile=profile, compress_level=1)
     return buffer.getvalue()

@@ -21,6 +21,7 @@ from figureground.cli import (  # noqa: F401
     models,
     plan,
     predict,
+    serve,
     settings,
     train,
     verify,

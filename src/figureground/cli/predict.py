@@ -230,7 +230,7 @@ def _films_and_photos(sources: Sequence[str], output: Path) -> tuple[list[Job], 
 
 def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Background | None) -> None:
     """One photo on stdin to one picture on stdout."""
-    from figureground.images import encode_image, read_profile
+    from figureground.images import read_profile
     from figureground.prediction.photos.result import COLOURED
 
     if len(kinds) != 1:
@@ -239,8 +239,7 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
         raise FiguregroundError(f"stdout is closed, which takes the picture; expected {STDIN} > picture.png")
     photo = sys.stdin.buffer.read(int(segmenter.limits.bytes) + 1)
     profile = read_profile(photo) if kinds[0] in COLOURED else None
-    picture = segmenter.predict(photo).picture(kinds[0], background, profile)
-    sys.stdout.buffer.write(encode_image(picture, profile))
+    sys.stdout.buffer.write(segmenter.predict(photo).encode(kinds[0], background, profile))
 
 
 def _photos(

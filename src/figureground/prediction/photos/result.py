@@ -13,7 +13,8 @@ from PIL import Image
 
 from figureground.config import PostProcessingConfig, QualityConfig
 from figureground.errors import FiguregroundError, UsageError
-from figureground.images import read_image, strips, to_srgb, write_grey, write_image
+from figureground.images import encode_image, read_image, strips, to_srgb, write_grey, write_image
+from figureground.png import encode_grey
 from figureground.prediction.photos.cleanup import post_process
 from figureground.prediction.photos.quality import estimate_dice, expected_dice, features
 from figureground.prediction.pictures.cutout import (
@@ -197,6 +198,18 @@ class Prediction:
             write_image(path, self.overlay() if kind == "overlay" else self.cutout(background, profile), profile)
         else:
             raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+
+    def encode(self, kind: str, background: Background | None = None, profile: bytes | None = None) -> bytes:
+        """One of ``PICTURES`` as the bytes of a PNG file; ``background`` and ``profile`` as of ``write``.
+
+        Raises:
+            FiguregroundError: a kind that there is not.
+        """
+        if kind in GREY:
+            return b"".join(encode_grey(self._grey(kind), *self.mask.shape))
+        if kind in COLOURED:
+            return encode_image(self.overlay() if kind == "overlay" else self.cutout(background, profile), profile)
+        raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
 
     def save(self, path: str | Path) -> None:
         """Write the mask, 0 and 255, as the format that the suffix names (PNG keeps it exactly).

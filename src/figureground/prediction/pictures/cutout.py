@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from figureground.errors import UsageError
+from figureground.image_files import DEFAULT_LIMITS, ReadLimits
 from figureground.images import from_srgb, read_image, read_profile, to_srgb
 from figureground.prediction.pictures.matting import (
     Grid,
@@ -86,31 +87,42 @@ def blended(rgba: NDArray[np.uint8], behind: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def parse_background(text: str) -> Background:
-    """What a user writes for a background: a colour or the path of a picture.
-
-    Args:
-        text: ``white`` and other CSS names, ``#rrggbb``, or a file. A colour's name wins over a file of that name.
+    """What a user writes for a background: a colour (``parse_colour``) or the path of a picture.
 
     Raises:
         FiguregroundError: none of these, a colour with transparency, or a picture that cannot be read.
     """
     try:
-        red, green, blue, *transparency = ImageColor.getrgb(text)
+        ImageColor.getrgb(text)  # a colour's name wins over a file of that name
     except ValueError:
         if Path(text).exists():
             return read_background(text)
-        raise UsageError(
-            f"background {text!r} is neither a colour nor a file; expected a name such as white, #rrggbb or a picture"
-        ) from None
+    return parse_colour(text, "neither a colour nor a file; expected a name such as white, #rrggbb or a picture")
+
+
+def parse_colour(text: str, otherwise: str = "no colour; expected a name such as white, or #rrggbb") -> Background:
+    """A colour by its CSS name or as ``#rrggbb``; no file is looked at.
+
+    Args:
+        text: what a user wrote.
+        otherwise: what is said of one that is none.
+
+    Raises:
+        UsageError: it is none, or one with transparency.
+    """
+    try:
+        red, green, blue, *transparency = ImageColor.getrgb(text)
+    except ValueError:
+        raise UsageError(f"background {text!r} is {otherwise}") from None
     if transparency:
         raise UsageError(f"background {text!r} has transparency; expected an opaque colour such as #rrggbb")
     return red, green, blue
 
 
-def read_background(path: str | Path) -> NDArray[np.uint8]:
-    """A picture file as a background (H, W, 3), in sRGB.
+def read_background(source: str | Path | bytes, limits: ReadLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """A picture file, or its bytes, as a background (H, W, 3), in sRGB.
 
     Raises:
         FiguregroundError: it cannot be read.
     """
-    return to_srgb(read_image(path), read_profile(path))
+    return to_srgb(read_image(source, limits), read_profile(source, limits))
