@@ -83,16 +83,17 @@ def _strong(size: tuple[int, int]) -> Transforms:
     crop = albumentations.RandomResizedCrop(
         size, scale=(0.4, 1.0), ratio=(0.75, 1.33), area_for_downscale="image", p=0.75
     )
-    return _on_the_cache(size, turn, crop, jitter, rare=0.15)
+    return _on_the_cache(size, turn, crop, jitter, albumentations.GaussianBlur(blur_limit=(3, 5)), rare=0.15)
 
 
 def _heavy(size: tuple[int, int]) -> Transforms:
-    jitter = ColorJitter((0.6, 1.4), (0.6, 1.4), (0.5, 1.5), (-0.06, 0.06), p=0.8)
+    jitter = ColorJitter((0.15, 1.4), (0.6, 1.4), (0.5, 1.5), (-0.06, 0.06), p=0.8)  # down to the dark
     turn = Rotate(limit=(-30, 30), border_mode=cv2.BORDER_REFLECT_101, p=0.4)
     crop = albumentations.RandomResizedCrop(
-        size, scale=(0.25, 1.0), ratio=(0.67, 1.5), area_for_downscale="image", p=0.85
+        size, scale=(0.3, 1.0), ratio=(0.67, 1.5), area_for_downscale="image", p=0.75
     )
-    return _on_the_cache(size, turn, crop, jitter, rare=0.25)
+    blur = albumentations.GaussianBlur(blur_limit=0, sigma_limit=(0.5, 4.0))
+    return _on_the_cache(size, turn, crop, jitter, blur, rare=0.25)
 
 
 def _on_the_cache(
@@ -100,9 +101,10 @@ def _on_the_cache(
     turn: albumentations.BasicTransform,
     crop: albumentations.BasicTransform,
     jitter: albumentations.BasicTransform,
+    blur: albumentations.BasicTransform,
     rare: float,
 ) -> Transforms:
-    """Flip, ``turn``, ``crop``, resize, ``jitter``, and with the probability ``rare`` one of grey, blur and noise."""
+    """Flip, ``turn``, ``crop``, resize, ``jitter``, and with the probability ``rare`` one of grey, ``blur``, noise."""
     return [
         albumentations.HorizontalFlip(p=0.5),
         turn,
@@ -112,7 +114,7 @@ def _on_the_cache(
         albumentations.OneOf(
             [
                 albumentations.ToGray(),
-                albumentations.GaussianBlur(blur_limit=(3, 5)),
+                blur,
                 albumentations.GaussNoise(std_range=(0.02, 0.08)),
             ],
             p=rare,

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from figureground.data.dataset import FIGURE, FULL, WEIGHT, Targets
 from figureground.preprocessing import resized
 
-SMALLEST = 0.4  # of the pasted image, as a share of its side
+SMALLEST = 0.15  # of the pasted image, as a share of its side
 EDGE = 1.0  # standard deviation in pixels over which a pasted edge fades: a hard one would give the figure away
 
 

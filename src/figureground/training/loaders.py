@@ -70,9 +70,8 @@ class TrainingImages(TorchDataset[Sample]):
         epoch, turn, index = key
         seed = (self._config.seed, turn, index)
         rng = np.random.default_rng((*seed, CHOICES))
-        if rng.random() < self._config.negatives:
-            return self._augmented(self._negative(rng), epoch, seed)
-        sample = self._augmented(self._dataset[index], epoch, seed)
+        empty = rng.random() < self._config.negatives
+        sample = self._augmented(self._negative(rng) if empty else self._dataset[index], epoch, seed)
         if rng.random() >= self._config.copy_paste:
             return sample
         other = self._augmented(self._dataset[self._any(rng)], epoch, (*seed, PASTED))
