@@ -109,7 +109,7 @@ def test_a_broken_photo_does_not_stop_the_others(in_process, run, pets, tmp_path
         (
             ["train", "--recipe", "mine"],
             1,
-            "mine: no such file, and no recipe of that name; recipes are: pets, pets_finish, report, strong",
+            "mine: no such file, and no recipe of that name; recipes are: pets, report, strong",
         ),
         (["train", "--model", "vnet"], 2, "there is no model 'vnet'"),
         (["train", "--data", "nowhere"], 1, "nowhere: no such folder"),
@@ -154,7 +154,7 @@ def test_training_goes_on_from_other_weights(tmp_path, narrow_bundle):
         ("strong", {}, ("unet", {"base_width": 8})),
         ("strong", {"name": "unet"}, ("unet", {"base_width": 8})),
         ("strong", {"name": "resnet34_unet"}, ("resnet34_unet", {})),
-        ("pets_finish", {"arguments": {"base_width": 4}}, ("compact_fpn", {"base_width": 4})),
+        ("pets", {"arguments": {"base_width": 4}}, ("compact_fpn", {"base_width": 4})),
     ],
 )
 def test_who_names_a_network_without_arguments_gets_those_of_the_weights(recipe, changes, expected, narrow_bundle):

@@ -214,7 +214,7 @@ def test_settings_of_version_0_1_are_read(tmp_path, before, now):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "no such file, and no recipe of that name; recipes are: pets, pets_finish, report"),
+        (None, "no such file, and no recipe of that name; recipes are: pets, report"),
         ("epochs: [1", "is not readable as YAML"),
         ("- 1\n- 2\n", "expected settings by name, found list"),
         ("", "expected settings by name, found NoneType"),

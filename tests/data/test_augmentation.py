@@ -128,7 +128,9 @@ def overlap(image, labels):
     return (bright & figure).sum() / (bright | figure).sum()
 
 
-@pytest.mark.parametrize(("name", "least"), [("report", 0.93), ("strong", 0.85), ("heavy", 0.8)])  # heavy: a blur of 4 pixels moves where the middle grey lies
+@pytest.mark.parametrize(
+    ("name", "least"), [("report", 0.93), ("strong", 0.85), ("heavy", 0.8)]
+)  # heavy: a blur of 4 pixels moves where the middle grey lies
 def test_image_and_labels_move_together(name, least):
     image, labels = drawn()
     augmentation = OfLabels(name, (96, 96))

@@ -33,7 +33,7 @@ def train(
     changes: dict[str, Any],
     recipe: Annotated[
         str | None,
-        typer.Option(help="Instead of a plan: report (the lab report's), strong, pets, pets_finish, or a YAML file."),
+        typer.Option(help="Instead of a plan: report (the lab report's), strong, pets, or a YAML file."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Of the run (default: the model's).")] = None,
