@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,9 +19,12 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 from skimage import data
 
+from figureground.data import open_dataset
+from figureground.data.negatives import negative
 from figureground.prediction import Segmenter, load
 
 COLUMNS = 4
+NEGATIVES, MOST_FIGURE = 200, 0.01  # a picture without a pet has so little figure, or is flagged
 Placed = Callable[[np.ndarray], np.ndarray]
 """The mask of the cat's own picture to that of a picture made of it."""
 
@@ -75,6 +79,18 @@ def half_hidden(cat: Image.Image) -> Image.Image:
     picture = cat.copy()
     picture.paste((90, 110, 90), (0, 0, cat.width // 2, cat.height))
     return picture
+
+
+def false_alarms(model: Segmenter, data: str) -> dict[str, Any]:
+    """What it finds in pictures without a pet: known ones, and some made of the backgrounds of test."""
+    test, rng = open_dataset(data, "test"), np.random.default_rng(0)
+    made = {f"made{n}": negative(lambda: test[int(rng.integers(len(test)))], rng, (256, 256)) for n in range(NEGATIVES)}
+    found = {name: model.predict(image) for name, image in (without_pets() | made).items()}
+    share = {name: float(each.mask.mean()) for name, each in found.items()}
+    alarms = [name for name, each in found.items() if share[name] >= MOST_FIGURE and not each.needs_review]
+    flagged = [name for name, each in found.items() if share[name] >= MOST_FIGURE and each.needs_review]
+    return {"n": len(found), "share": {name: share[name] for name in without_pets()}, "unflagged": alarms,
+            "flagged": flagged}  # fmt: skip
 
 
 def draw(segmenter: Segmenter, path: Path) -> None:

@@ -17,29 +17,28 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from machine import print_table, write_results
-from pets_pictures import hard_cats, without_pets
+from pets_pictures import false_alarms, hard_cats
 
-from figureground.bundle import read_info
+from figureground.bundle import read_info, read_tensors, write_bundle
 from figureground.config import DataConfig
 from figureground.data import open_dataset
-from figureground.data.negatives import negative
 from figureground.evaluation import evaluate
 from figureground.export import export
 from figureground.export.onnx import write_info
 from figureground.metrics import dice_score
-from figureground.prediction import Segmenter, load
+from figureground.prediction import load
 from figureground.prediction.photos.engines import ENGINES
 from figureground.pretrained import pretrained_bundle
+from figureground.runs import bundle_path
 
 LICENCE = (
     "Apache-2.0; trained on the Oxford-IIIT Pet dataset (Parkhi et al., CVPR 2012, CC BY-SA 4.0), from weights of "
     "EfficientNet-Lite0 (Apache-2.0) for ImageNet"
 )
-TIMED, NEGATIVES, MOST_FIGURE = 100, 200, 0.01  # a picture without a pet has so little figure, or is flagged
+TIMED = 100
 
 
 def milliseconds(path: Path, engine: str) -> float:
@@ -53,18 +52,6 @@ def milliseconds(path: Path, engine: str) -> float:
         member.engine.run(batch)
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times[10:])
-
-
-def false_alarms(model: Segmenter, data: str) -> dict[str, Any]:
-    """What it finds in pictures without a pet: known ones, and some made of the backgrounds of test."""
-    test, rng = open_dataset(data, "test"), np.random.default_rng(0)
-    made = {f"made{n}": negative(lambda: test[int(rng.integers(len(test)))], rng, (256, 256)) for n in range(NEGATIVES)}
-    found = {name: model.predict(image) for name, image in (without_pets() | made).items()}
-    share = {name: float(each.mask.mean()) for name, each in found.items()}
-    alarms = [name for name, each in found.items() if share[name] >= MOST_FIGURE and not each.needs_review]
-    flagged = [name for name, each in found.items() if share[name] >= MOST_FIGURE and each.needs_review]
-    return {"n": len(found), "share": {name: share[name] for name in without_pets()}, "unflagged": alarms,
-            "flagged": flagged}  # fmt: skip
 
 
 def main() -> None:
@@ -107,7 +94,10 @@ def main() -> None:
     print(load(path), results["int8"]["fitted"]["dice"], results.get("native", {}).get("native", {}).get("dice"))
     write_results(given.results, "train_pets", {"seed": given.seed}, results)
     if given.install:
-        shutil.copy(path, pretrained_bundle("pets"))
+        target, best = pretrained_bundle("pets"), bundle_path(run)
+        shutil.copy(path, target)
+        halves = {name: tensor.astype(np.float16) for name, tensor in read_tensors(best).items()}  # for --start-from
+        write_bundle(target.with_suffix(".safetensors"), halves, replace(read_info(best), licence=LICENCE))
 
 
 if __name__ == "__main__":
