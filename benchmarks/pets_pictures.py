@@ -71,7 +71,7 @@ def without_pets() -> dict[str, Image.Image]:
 
 def pictures() -> dict[str, Image.Image]:
     """By title."""
-    no_pets = {f"no pet: {name}": picture for name, picture in without_pets().items() if name != "black"}
+    no_pets = {f"no pet: {name}": picture for name, picture in without_pets().items() if name not in ("noise", "black")}
     return {name: picture for name, (picture, _) in hard_cats().items()} | no_pets
 
 
@@ -98,7 +98,7 @@ def draw(segmenter: Segmenter, path: Path) -> None:
     rows = -(-len(shown) // COLUMNS)
     figure = Figure(figsize=(12, 2.9 * rows), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, picture) in zip(figure.subplots(rows, COLUMNS).flat, shown.items(), strict=False):
+    for axes, (title, picture) in zip(figure.subplots(rows, COLUMNS).flat, shown.items(), strict=True):
         prediction = segmenter.predict(picture)
         axes.imshow(prediction.overlay())
         axes.set_axis_off()

@@ -105,7 +105,7 @@ def test_its_card_and_the_command_say_what_the_file_says(name):
     assert f"test Dice {shown}, n=3669" in listed.output
 
 
-@pytest.mark.parametrize(("engine", "measured"), [("openvino", 0.9270), ("onnxruntime", 0.9269)])
+@pytest.mark.parametrize(("engine", "measured"), [("openvino", 0.9425), ("onnxruntime", 0.9422)])
 def test_the_scores_are_those_of_the_file(engine, measured, pets_256):
     """On every twentieth image of test: what was measured on them, and within three standard errors that of all.
 

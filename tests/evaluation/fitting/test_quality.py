@@ -92,3 +92,12 @@ def test_four_of_five_poor_masks_are_flagged():
 def test_without_a_poor_mask_the_level_is_the_poor_dice():
     features = measured(expected_dice=np.linspace(0.85, 0.99, 200))
     assert fit_quality(features, features[:, 0], "valid").config.review_below == 0.8
+
+
+def test_no_more_than_a_tenth_is_flagged():
+    """Poor masks that look good would have nearly all flagged."""
+    features = measured(expected_dice=np.linspace(0.85, 0.99, 200))
+    dice = features[:, 0].copy()
+    dice[::10] = 0.5
+    config = fit_quality(features, dice, "valid").config
+    assert (estimate_all(features, config) < config.review_below).mean() <= 0.15

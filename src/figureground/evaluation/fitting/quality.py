@@ -19,6 +19,8 @@ FOUND = 0.8
 Of a good model a split holds a dozen or two. With a share of 0.9 the last two of them would decide the level, and
 between two models that are alike the flagged share of all masks went from a third to three quarters.
 """
+FLAGGED = 0.1
+"""The share of all masks that ``review_below`` flags at most: nobody looks at half of the photos."""
 FOLDS = 5
 RIDGE = 0.01  # penalty of the standardised weights, relative to the number of images
 Array = NDArray[np.float64]
@@ -37,7 +39,8 @@ def fit_quality(features: Array, dice: Array, split: str) -> QualityFit:
     """Fit each estimator, and keep the one with the smaller error in five-fold cross-validation.
 
     ``review_below`` is the lowest level below which the estimates of ``FOUND`` of the masks with a Dice under ``POOR``
-    lie, taken from the same cross-validation; ``POOR`` itself where all masks are better.
+    lie, taken from the same cross-validation, but not above that of ``FLAGGED`` of all masks; ``POOR`` itself where all
+    masks are better.
 
     Args:
         features: (N, len(FEATURES)), of predictions whose mask is not empty; N at least ``FOLDS``.
@@ -49,7 +52,8 @@ def fit_quality(features: Array, dice: Array, split: str) -> QualityFit:
     best = min(errors, key=lambda name: errors[name])
     poor = np.sort(estimates[best][dice < POOR])
     level = np.nextafter(poor[int(np.ceil(FOUND * len(poor))) - 1], 2) if len(poor) else POOR
-    config = replace(ESTIMATORS[best](features, dice), review_below=float(min(level, 1.0)), fitted_on=split)
+    most = max(POOR, float(np.quantile(estimates[best], FLAGGED)))
+    config = replace(ESTIMATORS[best](features, dice), review_below=float(min(level, most)), fitted_on=split)
     return QualityFit(config, best, errors)
 
 
