@@ -149,14 +149,14 @@ def test_predict_without_naming_a_model(tmp_path, monkeypatch):
 
 def test_predict_says_which_masks_to_look_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("coffee", "chelsea"):
+    for name in ("rocket", "chelsea"):
         Image.fromarray(getattr(data, name)()).save(f"{name}.png")
     Image.new("RGB", (40, 30)).save("black.png")
-    done = CliRunner().invoke(app, ["predict", "black.png", "chelsea.png", "coffee.png"])
+    done = CliRunner().invoke(app, ["predict", "black.png", "chelsea.png", "rocket.png"])
     summary, *doubts = done.stdout.splitlines()
     assert summary.startswith("3 of 3 photos done")
     assert doubts[0] == "look at black.png: no figure found"
-    assert re.fullmatch(r"look at coffee\.png: the mask may be wrong \(estimated Dice 0\.\d\d\)", doubts[1])
+    assert re.fullmatch(r"look at rocket\.png: the mask may be wrong \(estimated Dice 0\.\d\d\)", doubts[1])
     assert len(doubts) == 2
 
 
