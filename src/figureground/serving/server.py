@@ -105,6 +105,7 @@ def config_of(app: FastAPI | Callable[[], FastAPI], settings: ServeConfig) -> uv
         http=Connection,
         ws="none",
         access_log=False,
+        log_config=None,  # the process's own: its own would close the handlers, and with them files, of others
         log_level="error",
         server_header=False,
         proxy_headers=False,

