@@ -1,5 +1,6 @@
 """``figureground serve`` as a process."""
 
+import logging
 import os
 import re
 import signal
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from figureground.cli.options import flags_of
 from figureground.config import ServeConfig
 from figureground.errors import UsageError
-from figureground.serving.server import model_names
+from figureground.serving.server import config_of, model_names
 from figureground.settings import find_setting
 
 from .running import PHOTO, wait_for
@@ -118,3 +120,16 @@ def test_the_page_names_all_bounds():
     assert {flag: value.replace(",", "") for flag, value in rows.items()} == {
         flag: value if isinstance(value, str) else f"{value:.12g}" for flag, value in defaults.items()
     }
+
+
+def test_the_handlers_of_others_stay():
+    """Uvicorn's own configuration closes them; absl's, which TensorBoard brings, then closes its stream."""
+    closed = []
+
+    class Handler(logging.Handler):
+        def close(self):
+            closed.append(self)
+
+    handler = Handler()
+    config_of(FastAPI(), ServeConfig())
+    assert handler not in closed
