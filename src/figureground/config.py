@@ -74,6 +74,11 @@ class DataConfig:
         named = self.folds is not None and self.split == "names"
         require(not named, "folds are of equal size, and names divide by chance; leave out split (--split-by)")
 
+    @property
+    def cross_validates(self) -> bool:
+        """Whether all folds are meant, each in turn, and not one of them."""
+        return self.folds is not None and self.fold is None
+
 
 @dataclass(frozen=True)
 class ModelConfig:

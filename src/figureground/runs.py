@@ -231,8 +231,7 @@ def is_cross_validation(folder: Path) -> bool:
     """Whether this is the folder of all folds: settings, and no model of its own."""
     if not (folder / CONFIG).is_file() or (folder / BUNDLE_IN_RUN).is_file():
         return False
-    data = read_config(folder).data
-    return data.folds is not None and data.fold is None
+    return read_config(folder).data.cross_validates
 
 
 def members_of(source: str | Path) -> list[str]:

@@ -42,14 +42,13 @@ def average(
         require_alike(models)  # before the data are looked at, which may not be the user's mistake
         runs = [model for model in given if (Path(model) / CONFIG).is_file()]
         source = data_of(runs or models[:1], changes)
-        folds = source.folds is not None and source.fold is None
-        if not folds:
+        if not source.cross_validates:
             open_dataset(source, "test")  # before minutes are spent
         folder = output / name if name else free_folder(output, "average")
         progress = sys.stderr.isatty()
         taken = average_models(models, folder, source, choose=not all_of_them, progress=progress)
         typer.echo(f"mean of {', '.join(taken)}")
-        if folds:
+        if source.cross_validates:
             link_latest(folder)
             typer.echo(
                 f"{folder}: model.safetensors, config.yaml; its threshold stays 0.5, as no image of them is new to "

@@ -84,11 +84,10 @@ def train(
         base = config or recipe
         train_config, otherwise = (_train_config(str(base), changes), None) if base else _planned(changes)
         folder = output / name if name else free_folder(output, train_config.model.name)
-        begin = _cross_validate if train_config.data.folds and not train_config.data.fold else _train
-        begin(train_config, folder, overwrite, progress, started, scored, otherwise)
+        _begin(train_config, folder, overwrite, progress, started, scored, otherwise)
 
 
-def _train(
+def _begin(
     config: TrainConfig,
     folder: Path,
     overwrite: bool,
@@ -97,32 +96,23 @@ def _train(
     scored: Split | None,
     otherwise: TrainConfig | None,
 ) -> None:
+    """A new run, or one of all folds."""
     from figureground.data import open_dataset
+    from figureground.training import begin_folds
     from figureground.training import train as train_run
 
+    if config.data.cross_validates:
+        if scored != "test":
+            raise UsageError("--score, and each of --folds is scored on what it holds out; leave it out")
+        begin_folds(config, folder, overwrite=overwrite)
+        _train_folds(folder, progress, started, otherwise)
+        return
     if scored:
         open_dataset(config.data, scored)  # before hours are spent
     run = train_run(
         config, folder, overwrite=overwrite, progress=progress, started=started, scored=scored, otherwise=otherwise
     )
     _finish(run, scored, progress)
-
-
-def _cross_validate(
-    config: TrainConfig,
-    folder: Path,
-    overwrite: bool,
-    progress: bool,
-    started: float,
-    scored: Split | None,
-    otherwise: TrainConfig | None,
-) -> None:
-    from figureground.training import begin_folds
-
-    if scored != "test":
-        raise UsageError("--score, and each of --folds is scored on what it holds out; leave it out")
-    begin_folds(config, folder, overwrite=overwrite)
-    _train_folds(folder, progress, started, otherwise)
 
 
 def _resume(folder: Path, epochs: int | None, scored: Split | None, progress: bool) -> None:

@@ -30,7 +30,7 @@ def open_dataset(data: DataConfig | str | Path, split: Split) -> Dataset:
     source = open_source(config)
     by_split = divide_source(source, config, split)
     entries = by_split.get(split, [])
-    if not entries and config.folds and config.fold is None:
+    if not entries and config.cross_validates:
         raise BadDataError(
             f"{config.source} has no {split} beside its {config.folds} folds, all of whose images some of the networks "
             f"have seen; name a fold (--fold 1), or add a {split if split == 'test' else 'part'} part"

@@ -63,16 +63,15 @@ def divide_source(source: Source, config: DataConfig, wanted: Split | None = Non
         FiguregroundError: some samples have a split and others have none, or there are too few to divide.
     """
     entries = source.entries
-    folds = config.folds is not None
     without = [entry.name for entry in entries if entry.split is None]
     if without and len(without) < len(entries):
         raise BadDataError(
             f"{source.name}: {len(without)} of {len(entries)} samples have no split: {list_briefly(without)}; "
             "give all of them one, or none"
         )
-    if folds and config.fold is None:  # all that is not held back from every fold
+    if config.cross_validates:  # all that is not held back from every fold
         return {"train": [e for e in entries if e.split != "test"], "test": [e for e in entries if e.split == "test"]}
-    if without or folds:
+    if without or config.folds:
         return _divide_anew(source, [e for e in entries if e.split != "test"], SHARES, config)
     given = {split: [entry for entry in entries if entry.split == split] for split in SPLITS}
     _warn_of_groups(source.name, given)

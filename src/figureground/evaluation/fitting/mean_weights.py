@@ -50,7 +50,7 @@ def average(
     bundles = require_alike(models)
     if folder.exists():
         raise FiguregroundError(f"{folder} exists; choose another --name, or remove what a killed command has left")
-    folds = data.folds is not None and data.fold is None
+    folds = data.cross_validates
     judge = open_dataset(data, "train" if folds else "valid")
     with claimed(folder):
         if folds:

@@ -165,11 +165,17 @@ class Prediction:
         """
         if kind in GREY:
             return np.concatenate(list(self._grey(kind)))
-        if kind == "overlay":
-            return np.asarray(self.overlay())
-        if kind == "cutout":
-            return np.asarray(self.cutout(background, profile))
-        raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+        return np.asarray(self._coloured(kind, background, profile))
+
+    def _coloured(self, kind: str, background: Background | None, profile: bytes | None) -> Image.Image:
+        """A picture of several channels.
+
+        Raises:
+            UsageError: there is none of that kind.
+        """
+        if kind not in COLOURED:
+            raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+        return self.overlay() if kind == "overlay" else self.cutout(background, profile)
 
     def _grey(self, kind: str) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
         """A picture of one channel, some rows at a time."""
@@ -194,10 +200,8 @@ class Prediction:
         """
         if kind in GREY:
             write_grey(path, self._grey(kind), *self.mask.shape)
-        elif kind in COLOURED:
-            write_image(path, self.overlay() if kind == "overlay" else self.cutout(background, profile), profile)
         else:
-            raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+            write_image(path, self._coloured(kind, background, profile), profile)
 
     def encode(self, kind: str, background: Background | None = None, profile: bytes | None = None) -> bytes:
         """One of ``PICTURES`` as the bytes of a PNG file; ``background`` and ``profile`` as of ``write``.
@@ -207,9 +211,7 @@ class Prediction:
         """
         if kind in GREY:
             return b"".join(encode_grey(self._grey(kind), *self.mask.shape))
-        if kind in COLOURED:
-            return encode_image(self.overlay() if kind == "overlay" else self.cutout(background, profile), profile)
-        raise UsageError(f"there is no picture {kind!r}; expected one of: {', '.join(PICTURES)}")
+        return encode_image(self._coloured(kind, background, profile), profile)
 
     def save(self, path: str | Path) -> None:
         """Write the mask, 0 and 255, as the format that the suffix names (PNG keeps it exactly).
