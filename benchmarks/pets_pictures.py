@@ -85,12 +85,12 @@ def false_alarms(model: Segmenter, data: str) -> dict[str, Any]:
     """What it finds in pictures without a pet: known ones, and some made of the backgrounds of test."""
     test, rng = open_dataset(data, "test"), np.random.default_rng(0)
     made = {f"made{n}": negative(lambda: test[int(rng.integers(len(test)))], rng, (256, 256)) for n in range(NEGATIVES)}
-    found = {name: model.predict(image) for name, image in (without_pets() | made).items()}
+    known = without_pets()
+    found = {name: model.predict(image) for name, image in (known | made).items()}
     share = {name: float(each.mask.mean()) for name, each in found.items()}
     alarms = [name for name, each in found.items() if share[name] >= MOST_FIGURE and not each.needs_review]
     flagged = [name for name, each in found.items() if share[name] >= MOST_FIGURE and each.needs_review]
-    return {"n": len(found), "share": {name: share[name] for name in without_pets()}, "unflagged": alarms,
-            "flagged": flagged}  # fmt: skip
+    return {"n": len(found), "share": {name: share[name] for name in known}, "unflagged": alarms, "flagged": flagged}
 
 
 def draw(segmenter: Segmenter, path: Path) -> None:

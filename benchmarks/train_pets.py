@@ -64,11 +64,11 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="put the file into the package")
     given = parser.parse_args()
     run = given.output / f"pets{given.seed}"
-    new = ["--data", given.data, "--recipe", "pets", "--seed", str(given.seed), "--score", "valid",
-           "--output", str(given.output), "--name", run.name]  # fmt: skip
+    new = ["--data", given.data, "--recipe", "pets", "--seed", str(given.seed), "--output", str(given.output),
+           "--name", run.name]  # fmt: skip
     again = ["--resume", str(run)] if (run / "last.ckpt").is_file() else new
     if not (run / "valid.json").is_file():
-        subprocess.run([sys.executable, "-m", "figureground", "train", *again], check=True)
+        subprocess.run([sys.executable, "-m", "figureground", "train", *again, "--score", "valid"], check=True)
     path = run / "model-int8.onnx"
     if not path.is_file() or "test" not in read_info(path).scores:
         export(run, path, DataConfig(given.data), precision="int8", say=print)
@@ -76,22 +76,21 @@ def main() -> None:
         info = read_info(path)
         write_info(path, replace(info, licence=LICENCE, scores={**info.scores, "test": figures}))
     model, info = load(path), read_info(path)
-    cat = model.predict(hard_cats()["as it is"][0]).mask
+    cats = hard_cats()
+    cat = model.predict(cats["as it is"][0]).mask
     results = {
         "int8": info.scores["test"],
         "gate": info.export["gate"],
         "megabytes": path.stat().st_size / 1e6,
         "milliseconds": {engine: milliseconds(path, engine) for engine in ENGINES[".onnx"]},
         "without_pets": false_alarms(model, given.data),
-        "hard_cats": {
-            name: dice_score(model.predict(photo).mask, put(cat)) for name, (photo, put) in hard_cats().items()
-        },
+        "hard_cats": {name: dice_score(model.predict(photo).mask, put(cat)) for name, (photo, put) in cats.items()},
     }
     if given.native:
-        results["native"] = evaluate(load(path), open_dataset(given.native, "test")).to_json() | {"model": "pets"}
+        results["native"] = evaluate(model, open_dataset(given.native, "test")).to_json() | {"model": "pets"}
     for part in ("milliseconds", "without_pets", "hard_cats"):
         print_table((part, ""), list(results[part].items()))
-    print(load(path), results["int8"]["fitted"]["dice"], results.get("native", {}).get("native", {}).get("dice"))
+    print(results["int8"]["fitted"]["dice"], results.get("native", {}).get("native", {}).get("dice"))
     write_results(given.results, "train_pets", {"seed": given.seed}, results)
     if given.install:
         target, best = pretrained_bundle("pets"), bundle_path(run)
