@@ -99,6 +99,16 @@ def test_the_threshold_moves_without_another_request(page, service):
     assert len(service.asked) == 1
 
 
+def test_photos_chosen_before_the_models_are_known_are_asked_for_once(page, service):
+    held = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.reload(wait_until="domcontentloaded")
+    choose(page, photo(halves()))
+    held[0].continue_()
+    finished(page)
+    assert service.asked == ["/v1/segment?output=probability&model=pets"]
+
+
 def test_all_sixteen_bits_of_a_probability_are_read(page):
     values = np.random.default_rng(0).integers(0, 65536, (37, 53)).astype(np.uint16)
     values[10:20] = np.arange(53) * 300  # rows for which other filters are chosen

@@ -13,6 +13,7 @@ let shown = null; // the photo that is chosen
 let onStage = null; // the one that the stage shows, with its result
 let backdrop = null;
 let working = 0;
+let listed = false; // photos wait until it is known which model they are for
 const stage = new Stage($("stage"), $("canvas"), $("divider"), () => {
   shown.undone = [];
   refreshUndo();
@@ -69,7 +70,7 @@ function addRow(photo) {
 // ---- photos are worked on
 
 function pump() {
-  while (working < engine.atOnce) {
+  while (listed && working < engine.atOnce) {
     const photo = photos.find((each) => each.state === "waiting");
     if (!photo) break;
     working++;
@@ -325,6 +326,8 @@ async function listModels() {
   const models = await engine.models().catch(() => []);
   $("model").replaceChildren(...models.map(({ name, default: preset }) => new Option(name, name, preset, preset)));
   $("model-choice").hidden = models.length < 2;
+  listed = true;
+  pump();
 }
 
 for (const button of document.querySelectorAll(".choose")) button.addEventListener("click", () => $("files").click());
