@@ -34,7 +34,7 @@ ALLOWED = {
     "data": {"config", "preprocessing", "metrics", "pages", "settings"} | LEAVES,
     "pretrained": set(),
     "prediction": {"preprocessing", "bundle", "runs", "config", "models", "pretrained", "png"} | LEAVES,
-    "serving": {"prediction", "config", "runs", "settings", "cores", "errors", "image_files", "images", "version"},
+    "serving": {"prediction", "bundle", "config", "runs", "settings"} | LEAVES,
     "evaluation": {"prediction", "metrics", "data", "preprocessing", "bundle", "runs", "config", "drawing", "pages"}
     | LEAVES,
     "export": {"prediction", "evaluation", "data", "metrics", "models", "preprocessing", "bundle", "runs", "config"}

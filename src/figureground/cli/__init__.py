@@ -19,6 +19,7 @@ from figureground.cli import (  # noqa: F401
     export,
     foreign,
     models,
+    page,
     plan,
     predict,
     serve,

@@ -9,8 +9,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request
@@ -27,6 +25,7 @@ from figureground.errors import FiguregroundError
 from figureground.prediction import Segmenter
 from figureground.serving.limits import Line, Memory, read_body
 from figureground.serving.metrics import Metrics
+from figureground.serving.page import POLICY, page_files
 from figureground.serving.problems import MEDIA_TYPE, Refusal, answer_to, problem
 from figureground.serving.work import PARTS, Server, Wanted
 from figureground.version import __version__
@@ -35,8 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 GONE = 499  # nginx's word for a client that went away before its answer
 SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob: data:; "
-    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -262,7 +260,7 @@ class _Guard:
 
 def _add_page(app: FastAPI) -> None:
     """The page and its files, read once: no path of a request reaches the file system."""
-    files = dict(_files_below(resources.files("figureground.serving") / "static", ""))
+    files = page_files()
 
     def answer(name: str) -> Response:
         if name not in files:
@@ -276,11 +274,3 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/static/{name:path}", include_in_schema=False)
     async def static(name: str) -> Response:
         return answer(name)
-
-
-def _files_below(folder: Traversable, before: str) -> list[tuple[str, bytes]]:
-    found = []
-    for each in folder.iterdir() if folder.is_dir() else ():
-        name = f"{before}{each.name}"
-        found += _files_below(each, f"{name}/") if each.is_dir() else [(name, each.read_bytes())]
-    return found

@@ -74,7 +74,6 @@ def running(server):
     try:
         yield server
     finally:
-        server.hold.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -84,6 +83,7 @@ def running(server):
 def service():
     with running(StandIn()) as server:
         yield server
+        server.hold.set()
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def test_the_threshold_moves_without_another_request(page, service):
 
 def test_photos_chosen_before_the_models_are_known_are_asked_for_once(page, service):
     held = []
-    page.route("**/v1/models", lambda route: held.append(route))
+    page.route("**/v1/models", lambda route: held.append(route))  # noqa: PLW0108 (Playwright marks it)
     page.reload(wait_until="domcontentloaded")
     choose(page, photo(halves()))
     held[0].continue_()
