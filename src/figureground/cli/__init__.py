@@ -22,6 +22,7 @@ from figureground.cli import (  # noqa: F401
     page,
     plan,
     predict,
+    pseudo_label,
     serve,
     settings,
     train,

@@ -87,7 +87,7 @@ def predict(
     behind = parse_background(background) if background else None
     given = {"keep_largest": keep_largest, "fill_holes": fill_holes, "min_area": min_area}
     changes = {key: value for key, value in given.items() if value is not None}
-    load = _Load(models, engine, tta, tile or [], changes, limits)
+    load = Load(models, engine, tta, tile or [], changes, limits)
     films, jobs, left_out = _films_and_photos(sources, output) if sources != [STDIN] else ([], [], [])
     if smoothing and not films:
         raise UsageError(f"--smoothing {smoothing:g} is for films, and there is none; leave it out")
@@ -102,7 +102,7 @@ def predict(
     shown = shown_in_films(kinds, sources, alone=not jobs) if films else []
     well = [predict_film(load(), film, output, shown, behind, smoothing, overwrite) for film in films if shown]
     if shelf:
-        well.append(_photos(load, jobs, shelf, overwrite, json_file, left_out))
+        well.append(predict_photos(load, jobs, shelf, overwrite, json_file, left_out))
     if left_out:
         some = ", ".join(path.name for path in left_out[:SOME]) + (", ..." if len(left_out) > SOME else "")
         typer.echo(f"left out, as no {'pictures or films' if films else 'pictures'}: {len(left_out)} files ({some})")
@@ -172,7 +172,7 @@ def _is_summary(path: Path | None) -> bool:
     return isinstance(found, dict) and {"model", "engine", "images"} <= found.keys()
 
 
-class _Load:
+class Load:
     """Loads the models once, when they are needed."""
 
     def __init__(
@@ -242,8 +242,8 @@ def _from_stdin(segmenter: Segmenter, kinds: Sequence[str], background: Backgrou
     sys.stdout.buffer.write(segmenter.predict(photo).encode(kinds[0], background, profile))
 
 
-def _photos(
-    load: _Load,
+def predict_photos(
+    load: Load,
     jobs: Sequence[Job],
     shelf: Shelf,
     overwrite: bool,
